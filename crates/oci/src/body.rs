@@ -1,0 +1,372 @@
+//! Bodies: what the splicer does with a file's bytes, wherever they come from.
+//!
+//! Nothing of a body leaves the splicer beyond the size its archive declares. The streams of archives
+//! are spliced as RFC 1951, sections 3.2.3 and 3.2.4, allows: the bit that marks the last block is
+//! cleared, and an empty stored block fills the last byte up.
+
+use std::io;
+
+use crate::buffer::{Copy, Sink};
+use crate::compress::{Deflate, PIECE};
+use crate::deflate;
+use crate::inflate::Stop;
+use crate::layer::{BodyFault, EncodeError, Mismatch};
+use crate::members::Member;
+use crate::splice::Splicer;
+use crate::verify::Verify;
+use crate::{Archived, Checksum, Content, Method, OnMismatch, Source};
+
+/// Size in bytes from which a file's checksum is worth a thread.
+const LARGE: u64 = 4 << 20;
+
+impl<S: Sink> Splicer<S> {
+    /// The body of `member`, if it has one.
+    pub(crate) fn body(&mut self, member: &Member<'_>) -> Result<(), EncodeError> {
+        let checksum = match member.content {
+            Some(Content::Archived(archived)) => archived.checksum.as_ref(),
+            _ => None,
+        };
+        check_bounds(member)?;
+        let mut verify = match checksum {
+            Some((checksum, _)) if self.background && member.header.size >= LARGE => {
+                Verify::in_background(checksum)
+            }
+            _ => Verify::new(checksum.map(|(checksum, _)| checksum)),
+        };
+        match member.content {
+            None => return Ok(()),
+            Some(Content::Bytes(bytes)) => {
+                self.compress(member, &Plain::Bytes(bytes), &mut verify)?;
+            }
+            Some(Content::File { source, offset, .. }) => {
+                self.compress(member, &Plain::File(source, *offset), &mut verify)?;
+            }
+            Some(Content::Archived(archived)) => match archived.method {
+                Method::Stored => self.stored(member, archived, &mut verify)?,
+                Method::Deflated => self.deflated(member, archived, &mut verify)?,
+            },
+        }
+        let (crc, found) = verify.finish();
+        self.crc.combine(&crc);
+        if let Some(Content::Archived(archived)) = member.content {
+            let (expected, found) = (archived.crc32, crc.finalize());
+            if expected != found {
+                return Err(member.error(BodyFault::Crc { expected, found }));
+            }
+        }
+        self.check(member, checksum, found)
+    }
+
+    fn check(
+        &mut self,
+        member: &Member<'_>,
+        expected: Option<&(Checksum, OnMismatch)>,
+        found: Option<Checksum>,
+    ) -> Result<(), EncodeError> {
+        let (Some(&(expected, on_mismatch)), Some(found)) = (expected, found) else {
+            return Ok(());
+        };
+        match on_mismatch {
+            _ if expected == found => {}
+            OnMismatch::Fail => {
+                let (expected, found) = (Box::new(expected), Box::new(found));
+                return Err(member.error(BodyFault::Checksum { expected, found }));
+            }
+            OnMismatch::Report => {
+                let (path, origin) = (member.path.clone(), member.entry.origin.clone());
+                self.mismatches.push(Mismatch {
+                    path,
+                    origin,
+                    expected,
+                    found,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A body that is not compressed at rest, or not in an archive.
+    fn compress(
+        &mut self,
+        member: &Member<'_>,
+        plain: &Plain<'_>,
+        verify: &mut Verify,
+    ) -> Result<(), EncodeError> {
+        let size = member.header.size;
+        let mut deflate = self.deflate.take().unwrap_or_else(Deflate::new);
+        deflate.reset();
+        let mut done = 0;
+        while done < size {
+            let length = (size - done).min(PIECE as u64) as usize;
+            let mut piece = std::mem::take(&mut self.piece);
+            let part = plain.part(done, &mut piece[..length]);
+            let part = part.map_err(|error| member.error(BodyFault::Read(error)))?;
+            done += length as u64;
+            verify.update(part);
+            self.put_tar(part)?;
+            if self.splice {
+                deflate.piece(part, done == size, |bytes| self.put_blob(bytes, None))?;
+            }
+            self.piece = piece;
+        }
+        self.deflate = Some(deflate);
+        Ok(())
+    }
+
+    /// A body that an archive has as it is.
+    fn stored(
+        &mut self,
+        member: &Member<'_>,
+        archived: &Archived,
+        verify: &mut Verify,
+    ) -> Result<(), EncodeError> {
+        let (length, size) = (archived.length, archived.uncompressed_size);
+        if length != size {
+            return Err(member.error(BodyFault::Stored { length, size }));
+        }
+        let mut done = 0;
+        while done < size {
+            let length = (size - done).min(deflate::STORED_MAX as u64) as usize;
+            let mut piece = std::mem::take(&mut self.piece);
+            let part = &mut piece[..length];
+            let offset = archived.offset + done;
+            archived
+                .source
+                .read_exact_at(part, offset)
+                .map_err(|error| member.error(BodyFault::Read(error)))?;
+            verify.update(part);
+            self.put_tar(part)?;
+            if self.splice {
+                let mut packed = std::mem::take(&mut self.packed);
+                packed.clear();
+                deflate::stored_header(length as u16, &mut packed);
+                self.put_blob(&packed, None)?;
+                self.put_blob(
+                    part,
+                    archived.source.digest().map(|digest| (digest, offset)),
+                )?;
+                self.packed = packed;
+            }
+            done += length as u64;
+            self.piece = piece;
+        }
+        Ok(())
+    }
+
+    /// A body that an archive has as a deflate stream.
+    fn deflated(
+        &mut self,
+        member: &Member<'_>,
+        archived: &Archived,
+        verify: &mut Verify,
+    ) -> Result<(), EncodeError> {
+        let fault = |fault| member.error(fault);
+        let size = archived.uncompressed_size;
+        // Of an empty file nothing is taken over: its stream is only checked, in a buffer of its own.
+        let splice = self.splice && size > 0;
+        if !splice {
+            self.flush_blob()?;
+        }
+        self.inflate.reset();
+        let mut stream = Stream::new(archived);
+        let mut produced = 0;
+        let unused = loop {
+            if stream.is_starved() {
+                self.refill(&mut stream, splice)
+                    .map_err(|error| match error {
+                        Refill::Fault(cause) => fault(cause),
+                        Refill::Output(error) => error,
+                    })?;
+            }
+            if self.tar.room() == 0 {
+                self.flush_tar()?;
+            }
+            // One byte of room beyond the declared size shows whether there is more.
+            let mut beyond = [0];
+            let left = (size - produced).min(self.tar.room() as u64) as usize;
+            let room = match left {
+                0 => &mut beyond[..],
+                _ => &mut self.tar.bytes[self.tar.filled..][..left],
+            };
+            let input = &self.blob.bytes[stream.next..stream.end];
+            let step = self
+                .inflate
+                .step(input, room)
+                .map_err(|error| fault(error.into()))?;
+            stream.is_output_full = step.produced == room.len();
+            if step.produced > 0 {
+                if left == 0 {
+                    return Err(fault(BodyFault::TooLong { size }));
+                }
+                verify.update(&room[..step.produced]);
+                self.tar.filled += step.produced;
+                produced += step.produced as u64;
+            }
+            stream.next += step.consumed;
+            if step.consumed > 0 && std::mem::take(&mut stream.is_block_next) {
+                let at = stream.next - step.consumed;
+                self.clear_final(at, 0);
+            }
+            match step.stop {
+                Stop::Starved => {}
+                Stop::Block { unused: 0 } => stream.is_block_next = true,
+                Stop::Block { unused } => self.clear_final(stream.next - 1, 8 - unused),
+                Stop::End { unused } => break unused,
+            }
+        };
+        let left = stream.left + (stream.end - stream.next) as u64;
+        if left > 0 {
+            return Err(fault(BodyFault::Trailing {
+                length: archived.length,
+                left,
+            }));
+        }
+        if produced < size {
+            return Err(fault(BodyFault::TooShort {
+                size,
+                found: produced,
+            }));
+        }
+        if !splice {
+            self.blob.clear();
+            return Ok(());
+        }
+        self.align(stream.next - 1, unused)
+    }
+
+    /// Reads more of an archive's stream into the blob's buffer, behind what is there.
+    fn refill(&mut self, stream: &mut Stream<'_>, splice: bool) -> Result<(), Refill> {
+        if stream.left == 0 {
+            return Err(Refill::Fault(BodyFault::Truncated {
+                length: stream.archived.length,
+            }));
+        }
+        if self.blob.room() == 0 {
+            if splice {
+                self.flush_blob().map_err(Refill::Output)?;
+            } else {
+                self.blob.clear();
+            }
+        }
+        let start = self.blob.filled;
+        let length = stream.left.min(self.blob.room() as u64) as usize;
+        let archived = stream.archived;
+        let offset = archived.offset + (archived.length - stream.left);
+        let room = &mut self.blob.bytes[start..][..length];
+        archived
+            .source
+            .read_exact_at(room, offset)
+            .map_err(|error| Refill::Fault(BodyFault::Read(error)))?;
+        let end = start + length;
+        if let Some(source) = archived.source.digest() {
+            self.blob.copies.push(Copy {
+                start,
+                end,
+                source,
+                offset,
+            });
+        }
+        self.blob.filled = end;
+        (stream.next, stream.end) = (start, end);
+        stream.left -= length as u64;
+        Ok(())
+    }
+
+    /// A block begins at `bit` of the blob buffer's byte `at`: it is not the last one any more.
+    fn clear_final(&mut self, at: usize, bit: u32) {
+        let byte = self.blob.bytes[at];
+        if byte >> bit & 1 == 1 {
+            self.blob.patch(at, byte & !(1 << bit));
+        }
+    }
+
+    /// Fills the last byte of a taken-over stream up with an empty stored block. Its three bits go
+    /// into the unused bits of the byte `at`, if there are that many.
+    fn align(&mut self, at: usize, unused: u32) -> Result<(), EncodeError> {
+        self.blob.patch(at, self.blob.bytes[at] & (0xff >> unused));
+        if unused < 3 {
+            self.put_blob(&[0], None)?;
+        }
+        self.put_blob(&deflate::EMPTY_STORED, None)
+    }
+}
+
+/// Refuses a body that its archive is too short for.
+fn check_bounds(member: &Member<'_>) -> Result<(), EncodeError> {
+    let (source, offset, length) = match member.content {
+        None | Some(Content::Bytes(_)) => return Ok(()),
+        Some(Content::File {
+            source,
+            offset,
+            length,
+        }) => (source, *offset, *length),
+        Some(Content::Archived(archived)) => (&archived.source, archived.offset, archived.length),
+    };
+    let size = source.size();
+    if offset.checked_add(length).is_none_or(|end| end > size) {
+        return Err(member.error(BodyFault::Outside {
+            offset,
+            length,
+            size,
+        }));
+    }
+    Ok(())
+}
+
+/// How far an archive's stream was read and inflated.
+struct Stream<'a> {
+    archived: &'a Archived,
+    /// Bytes that were not read yet.
+    left: u64,
+    /// What was read but not inflated, in the blob's buffer.
+    next: usize,
+    end: usize,
+    /// Whether the inflater may have more to give without more input.
+    is_output_full: bool,
+    /// Whether the next byte is the first one of a block.
+    is_block_next: bool,
+}
+
+impl<'a> Stream<'a> {
+    fn new(archived: &'a Archived) -> Self {
+        let left = archived.length;
+        Self {
+            archived,
+            left,
+            next: 0,
+            end: 0,
+            is_output_full: false,
+            is_block_next: true,
+        }
+    }
+
+    /// Only then may the buffer be emptied: until the inflater is through with all of it, a bit in
+    /// its last byte may turn out to begin a block.
+    fn is_starved(&self) -> bool {
+        self.next == self.end && !self.is_output_full
+    }
+}
+
+enum Refill {
+    Fault(BodyFault),
+    Output(EncodeError),
+}
+
+/// Bytes that no archive has.
+enum Plain<'a> {
+    Bytes(&'a [u8]),
+    File(&'a Source, u64),
+}
+
+impl Plain<'_> {
+    /// The bytes from `at` on, as many as `buffer` has, there or in place.
+    fn part<'b>(&'b self, at: u64, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
+        match self {
+            Self::Bytes(bytes) => Ok(&bytes[at as usize..][..buffer.len()]),
+            Self::File(source, offset) => {
+                source.read_exact_at(buffer, offset + at)?;
+                Ok(buffer)
+            }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Making one layer with several threads: members are encoded ahead in runs, and put together in
+//! order.
+//!
+//! Runs are independent of each other, so the bytes do not depend on the number of threads. Memory is
+//! bounded because each run's channel is, and only so many runs are under way; the run that is next in
+//! order always has a thread, and its channel is always drained, so nothing waits forever.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, Scope, ScopedJoinHandle};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::assemble::Assembly;
+use crate::buffer::{BUFFER, Buffer, Pool, Sink};
+use crate::layer::{EncodeError, Mismatch};
+use crate::members::Member;
+use crate::splice::{Run, Splicer};
+
+/// Bytes of tar stream after which a run ends.
+const RUN: u64 = 8 * BUFFER as u64;
+/// Buffers of one run that wait to be put together.
+const AHEAD: usize = 16;
+
+/// What is known after all members besides their bytes.
+#[derive(Debug)]
+pub(crate) struct Totals {
+    /// Of the whole tar stream.
+    pub(crate) crc: u32,
+    pub(crate) mismatches: Vec<Mismatch>,
+}
+
+/// Encodes `members` into `assembly` with `jobs` threads.
+pub(crate) fn run(
+    members: &[Member<'_>],
+    splice: bool,
+    jobs: usize,
+    assembly: &mut Assembly<'_>,
+) -> Result<Totals, EncodeError> {
+    let size: u64 = members
+        .iter()
+        .map(|member| member.header.size)
+        .fold(0, u64::saturating_add);
+    if jobs <= 1 || size < RUN {
+        let run = Splicer::new(assembly, splice, false).run(members, 0..members.len())?;
+        return Ok(Totals {
+            crc: run.crc.finalize(),
+            mismatches: run.mismatches,
+        });
+    }
+    let pool = Pool::default();
+    let (queue, queued) = mpsc::channel();
+    let queued = Mutex::new(queued);
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            spawn(scope, || work(members, splice, &pool, &queued))?;
+        }
+        let (tar, buffers) = mpsc::sync_channel(AHEAD);
+        let digester = spawn(scope, || digest(&pool, buffers))?;
+        let front = Front {
+            assembly: &mut *assembly,
+            tar,
+            queue,
+            pool: &pool,
+        };
+        let totals = front.put_together(runs(members), 2 * jobs)?;
+        assembly.set_tar_hasher(
+            digester
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        );
+        Ok(totals)
+    })
+}
+
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>, EncodeError> {
+    thread::Builder::new()
+        .spawn_scoped(scope, work)
+        .map_err(EncodeError::Thread)
+}
+
+/// Cuts the members into runs of about the same size.
+fn runs(members: &[Member<'_>]) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let mut size = 0_u64;
+        let length = members[start..].iter().take_while(|member| {
+            let before = size;
+            size = size.saturating_add(member.header.size).saturating_add(512);
+            before < RUN
+        });
+        let end = start + length.count();
+        let range = start..end;
+        start = end;
+        (!range.is_empty()).then_some(range)
+    })
+}
+
+/// A run that waits for a thread.
+struct Job {
+    range: Range<usize>,
+    out: SyncSender<Message>,
+}
+
+enum Message {
+    Tar(Buffer),
+    Blob(Buffer),
+    Done(Result<Run, EncodeError>),
+}
+
+/// Where a thread's buffers go: to the one that puts its run together.
+struct Ahead<'a> {
+    pool: &'a Pool,
+    out: SyncSender<Message>,
+}
+
+impl Ahead<'_> {
+    fn send(&self, message: Message) -> Result<Buffer, EncodeError> {
+        // Nobody listens any more after an error elsewhere, which is the one that is reported.
+        self.out
+            .send(message)
+            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        Ok(self.pool.take())
+    }
+}
+
+impl Sink for Ahead<'_> {
+    fn tar(&mut self, buffer: Buffer) -> Result<Buffer, EncodeError> {
+        self.send(Message::Tar(buffer))
+    }
+
+    fn blob(&mut self, buffer: Buffer) -> Result<Buffer, EncodeError> {
+        self.send(Message::Blob(buffer))
+    }
+}
+
+/// Encodes one queued run after the other.
+fn work(members: &[Member<'_>], splice: bool, pool: &Pool, queued: &Mutex<Receiver<Job>>) {
+    let mut splicer: Option<Splicer<Ahead<'_>>> = None;
+    loop {
+        let next = queued.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { range, out }) = next else { return };
+        let ahead = Ahead {
+            pool,
+            out: out.clone(),
+        };
+        let splicer = match &mut splicer {
+            Some(splicer) => {
+                splicer.sink = ahead;
+                splicer
+            }
+            none => none.insert(Splicer::new(ahead, splice, true)),
+        };
+        let run = splicer.run(members, range);
+        let is_last = run.is_err();
+        if out.send(Message::Done(run)).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// Digests the tar stream.
+fn digest(pool: &Pool, buffers: Receiver<Buffer>) -> Sha256 {
+    let mut hasher = Sha256::new();
+    for buffer in buffers {
+        hasher.update(buffer.filled());
+        pool.give(buffer);
+    }
+    hasher
+}
+
+/// The calling thread's part: everything that has to be in order.
+struct Front<'a, 'o> {
+    assembly: &'a mut Assembly<'o>,
+    tar: SyncSender<Buffer>,
+    queue: mpsc::Sender<Job>,
+    pool: &'a Pool,
+}
+
+impl Front<'_, '_> {
+    /// Has at most `limit` runs under way. Its end, in every case, lets the threads end.
+    fn put_together(
+        mut self,
+        runs: impl Iterator<Item = Range<usize>>,
+        limit: usize,
+    ) -> Result<Totals, EncodeError> {
+        let mut runs = runs.fuse();
+        let mut crc = crc32fast::Hasher::new();
+        let mut mismatches = Vec::new();
+        let mut under_way = VecDeque::new();
+        loop {
+            while under_way.len() < limit
+                && let Some(range) = runs.next()
+            {
+                let (out, messages) = mpsc::sync_channel(AHEAD);
+                self.queue.send(Job { range, out }).map_err(|_| stopped())?;
+                under_way.push_back(messages);
+            }
+            let Some(messages) = under_way.pop_front() else {
+                break;
+            };
+            let run = self.put_run(&messages)?;
+            crc.combine(&run.crc);
+            mismatches.extend(run.mismatches);
+        }
+        Ok(Totals {
+            crc: crc.finalize(),
+            mismatches,
+        })
+    }
+
+    fn put_run(&mut self, messages: &Receiver<Message>) -> Result<Run, EncodeError> {
+        loop {
+            match messages.recv().map_err(|_| stopped())? {
+                Message::Tar(buffer) => {
+                    self.assembly.compress(&buffer)?;
+                    self.tar.send(buffer).map_err(|_| stopped())?;
+                }
+                Message::Blob(buffer) => {
+                    self.assembly.splice(&buffer)?;
+                    self.pool.give(buffer);
+                }
+                Message::Done(run) => return run,
+            }
+        }
+    }
+}
+
+/// A thread has panicked; the scope passes that on.
+fn stopped() -> io::Error {
+    io::Error::other("a thread has stopped")
+}

@@ -1,0 +1,188 @@
+//! The splicer: makes a layer's tar stream and, beside it, the deflate stream of the same bytes.
+//!
+//! Here are the headers, which our own encoder deflates ([`crate::deflate`]), and the buffers; the
+//! bodies are in [`crate::body`].
+
+use std::ops::Range;
+
+use crate::Digest;
+use crate::buffer::{Buffer, Copy, Sink};
+use crate::compress::{Deflate, PIECE};
+use crate::deflate::{self, Previous};
+use crate::inflate::Inflate;
+use crate::layer::{EncodeError, Mismatch};
+use crate::members::Member;
+use crate::tar::{self, BLOCK, TRAILER};
+
+/// Encodes runs of members, one after the other. Everything of fixed size is kept between runs.
+pub(crate) struct Splicer<S> {
+    pub(crate) sink: S,
+    /// Whether the deflate stream is wanted, or only the tar stream.
+    pub(crate) splice: bool,
+    /// Whether other threads may take part in one file.
+    pub(crate) background: bool,
+    pub(crate) tar: Buffer,
+    /// Of the deflate stream; without one, what an archive's stream is read into.
+    pub(crate) blob: Buffer,
+    /// Of the run's tar stream so far.
+    pub(crate) crc: crc32fast::Hasher,
+    pub(crate) mismatches: Vec<Mismatch>,
+    pub(crate) inflate: Inflate,
+    pub(crate) deflate: Option<Deflate>,
+    pub(crate) piece: Box<[u8]>,
+    headers: Vec<u8>,
+    pub(crate) packed: Vec<u8>,
+}
+
+/// What is known after a run besides its bytes.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// Of the run's tar stream.
+    pub(crate) crc: crc32fast::Hasher,
+    pub(crate) mismatches: Vec<Mismatch>,
+}
+
+impl<S: Sink> Splicer<S> {
+    pub(crate) fn new(sink: S, splice: bool, background: bool) -> Self {
+        Self {
+            sink,
+            splice,
+            background,
+            tar: Buffer::new(),
+            blob: Buffer::new(),
+            crc: crc32fast::Hasher::new(),
+            mismatches: Vec::new(),
+            inflate: Inflate::new(),
+            deflate: None,
+            piece: vec![0; PIECE].into(),
+            headers: Vec::new(),
+            packed: Vec::new(),
+        }
+    }
+
+    /// Encodes `members[range]`, and the end of the archive if that is the last of them. Runs are
+    /// independent: what they give depends on the members, never on how they are cut.
+    pub(crate) fn run(
+        &mut self,
+        members: &[Member<'_>],
+        range: Range<usize>,
+    ) -> Result<Run, EncodeError> {
+        let is_last = range.end == members.len();
+        let mut before = range.start.checked_sub(1).map(|index| &members[index]);
+        for member in &members[range] {
+            self.header(before, member)?;
+            self.body(member)?;
+            before = Some(member);
+        }
+        if is_last {
+            self.headers.clear();
+            self.headers.resize(
+                before.map_or(0, |member| tar::padding(member.header.size)),
+                0,
+            );
+            self.headers.extend_from_slice(&TRAILER);
+            self.put_headers(None)?;
+        }
+        self.flush_tar()?;
+        self.flush_blob()?;
+        Ok(Run {
+            crc: std::mem::take(&mut self.crc),
+            mismatches: std::mem::take(&mut self.mismatches),
+        })
+    }
+
+    /// The padding that the member before owes, and the header of `member`.
+    fn header(
+        &mut self,
+        before: Option<&Member<'_>>,
+        member: &Member<'_>,
+    ) -> Result<(), EncodeError> {
+        let Some(before) = before else {
+            self.headers.clear();
+            member.header.write(&mut self.headers);
+            return self.put_headers(None);
+        };
+        self.headers.clear();
+        before.header.write(&mut self.headers);
+        let mut previous = [0; BLOCK];
+        previous.copy_from_slice(&self.headers[self.headers.len() - BLOCK..]);
+        self.headers.clear();
+        self.headers.resize(tar::padding(before.header.size), 0);
+        member.header.write(&mut self.headers);
+        let distance = before.header.size.saturating_add(self.headers.len() as u64);
+        self.put_headers(Some(Previous {
+            header: &previous,
+            distance,
+        }))
+    }
+
+    fn put_headers(&mut self, previous: Option<Previous<'_>>) -> Result<(), EncodeError> {
+        let headers = std::mem::take(&mut self.headers);
+        self.crc.update(&headers);
+        self.put_tar(&headers)?;
+        if self.splice {
+            let mut packed = std::mem::take(&mut self.packed);
+            packed.clear();
+            deflate::headers(&headers, previous, &mut packed);
+            self.put_blob(&packed, None)?;
+            self.packed = packed;
+        }
+        self.headers = headers;
+        Ok(())
+    }
+
+    pub(crate) fn put_tar(&mut self, mut bytes: &[u8]) -> Result<(), EncodeError> {
+        loop {
+            bytes = &bytes[self.tar.push(bytes)..];
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            self.flush_tar()?;
+        }
+    }
+
+    /// `origin`: the archive and the offset where the bytes are.
+    pub(crate) fn put_blob(
+        &mut self,
+        mut bytes: &[u8],
+        mut origin: Option<(Digest, u64)>,
+    ) -> Result<(), EncodeError> {
+        loop {
+            let start = self.blob.filled;
+            let length = self.blob.push(bytes);
+            if let Some((source, offset)) = &mut origin
+                && length > 0
+            {
+                let copy = Copy {
+                    start,
+                    end: start + length,
+                    source: *source,
+                    offset: *offset,
+                };
+                self.blob.copies.push(copy);
+                *offset += length as u64;
+            }
+            bytes = &bytes[length..];
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            self.flush_blob()?;
+        }
+    }
+
+    pub(crate) fn flush_tar(&mut self) -> Result<(), EncodeError> {
+        if self.tar.filled > 0 {
+            let full = std::mem::replace(&mut self.tar, Buffer::none());
+            self.tar = self.sink.tar(full)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn flush_blob(&mut self) -> Result<(), EncodeError> {
+        if self.blob.filled > 0 {
+            let full = std::mem::replace(&mut self.blob, Buffer::none());
+            self.blob = self.sink.blob(full)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! The command line as it is typed: raw options, checked by what uses them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use oci::Platform;
+
+use crate::output::Destination;
+
+/// Builds multi-architecture OCI images for Python applications straight from wheels.
+///
+/// Results go to stdout; progress, warnings and errors to stderr. Exit status: 0 done, 1 something
+/// that you can mend, 2 a defect of oxcart.
+#[derive(Debug, Parser)]
+#[command(version, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The directory with oxcart.toml, or with a pyproject.toml that has [tool.oxcart]
+    #[arg(long, global = true, value_name = "DIR", default_value = ".")]
+    pub(crate) project: PathBuf,
+    /// Where downloads and layer records are kept [default: the user's cache directory]
+    #[arg(long, global = true, value_name = "DIR", env = "OXCART_STORE")]
+    pub(crate) store: Option<PathBuf>,
+    /// Say only what went wrong
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say more; twice for what libraries say too
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write an oxcart.toml from what is there (pyproject.toml, requirements*.txt)
+    Init,
+    /// Resolve everything that enters the image, and pin it by sha256 in oxcart.lock
+    Lock(LockArgs),
+    /// Show what a build would do: base, layers with sizes, config
+    Plan(PlanArgs),
+    /// Build the image for every platform, and print the digest of its index
+    Build(BuildArgs),
+    /// Show what is in an image: platforms, layers, config
+    Inspect(InspectArgs),
+    /// Look after the store of downloads and layer records
+    #[command(subcommand)]
+    Store(StoreCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LockArgs {
+    /// Use [profile.NAME] of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Take the newest versions that are allowed: of everything, or of the package NAME
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(crate) upgrade: Option<String>,
+    /// Write nothing; exit with 1 when the lock is missing or stale
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// Use [profile.NAME] of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Only this platform; may be given again [default: all of the configuration's]
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub(crate) platforms: Vec<Platform>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// Use [profile.NAME] of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Only this platform; may be given again [default: all of the configuration's]
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub(crate) platforms: Vec<Platform>,
+    /// Where the image goes: oci:DIR, oci-archive:FILE, docker-archive:FILE, or - for an
+    /// oci-archive on stdout; may be given again
+    #[arg(short, long = "output", value_name = "DEST")]
+    pub(crate) outputs: Vec<Destination>,
+    /// The image's name, instead of the configuration's
+    #[arg(long, value_name = "REPOSITORY")]
+    pub(crate) name: Option<String>,
+    /// The image's tag; may be given again [default: latest]
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// Fail where the lock is missing or stale, instead of writing it
+    #[arg(long)]
+    pub(crate) locked: bool,
+    /// Write a JSON account of the build to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata_file: Option<PathBuf>,
+    /// Threads that build layers [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<std::num::NonZeroUsize>,
+    /// Build every layer again from what is stored
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// oci:DIR, oci-archive:FILE, docker-archive:FILE, or a path to one of them
+    pub(crate) image: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Print the bytes that the store takes, by kind
+    Size {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove what has not been used lately
+    Prune {
+        /// How long something must have been unused: 30d, 12h, 0d for all
+        #[arg(long, value_name = "AGE", default_value = "30d")]
+        older_than: crate::store::Age,
+    },
+}

@@ -1,0 +1,47 @@
+//! `oxcart lock`
+
+use std::process::ExitCode;
+
+use crate::cli::{Global, LockArgs};
+use crate::diagnostics::Failure;
+use crate::fetch::Fetcher;
+use crate::lock::Lock;
+use crate::progress::Progress;
+use crate::project::Project;
+use crate::resolving::{self, Upgrade};
+use crate::store::Store;
+
+/// Brings the lock up to date, or says whether it is.
+pub(crate) fn run(global: &Global, args: &LockArgs) -> anyhow::Result<ExitCode> {
+    let project = Project::open(&global.project, args.profile.as_deref())?;
+    let store = Store::open(global.store.as_deref())?;
+    let progress = Progress::new(global.quiet);
+    let fetcher = Fetcher::new(&store, &progress)?;
+    let path = project.lock_file();
+    let old = Lock::read(&path)?;
+    if args.check {
+        let platforms = project.choose(&[])?;
+        let why = match &old {
+            None => Some("it does not exist".to_owned()),
+            Some(lock) => fetcher.wait(resolving::staleness(&project, lock, &platforms))?,
+        };
+        return match why {
+            None => Ok(ExitCode::SUCCESS),
+            Some(why) => Err(stale(&path, &why).into()),
+        };
+    }
+    let upgrade = match args.upgrade.as_deref() {
+        None => Upgrade::Nothing,
+        Some("") => Upgrade::Everything,
+        Some(name) => Upgrade::Package(name.to_owned()),
+    };
+    let lock = fetcher.wait(resolving::lock(&project, old.as_ref(), &upgrade, &store, &fetcher, &progress))?;
+    lock.write(&path)?;
+    super::print(&path.display().to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The failure of a command that needs a lock that is up to date.
+pub(super) fn stale(path: &std::path::Path, why: &str) -> Failure {
+    Failure::new(format!("{} is not up to date: {why}", path.display())).hint("run `oxcart lock`, and commit what it writes")
+}

@@ -1,0 +1,374 @@
+//! Downloads: several at a time, checked against their sha256 before they get a name, resumed where
+//! they broke off, tried again where trying again can help.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use indicatif::ProgressBar;
+use oci::{Digest, HashingWriter};
+use reqwest::header::{CONTENT_RANGE, RANGE, RETRY_AFTER};
+use tokio::runtime::Runtime;
+use reqwest::{Client, Response, StatusCode};
+
+use crate::diagnostics::{Failure, IoContext};
+use crate::progress::Progress;
+use crate::store::Store;
+
+/// Downloads at a time.
+const PARALLEL: usize = 8;
+/// Tries of one request.
+const TRIES: u32 = 5;
+/// Largest document that is read into memory: a signed release file is well below it.
+const DOCUMENT_LIMIT: usize = 16 << 20;
+
+/// A file to have in the store.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Download {
+    /// `http`, `https` or `file`.
+    pub(crate) url: String,
+    /// None only while locking, for an index that gives no hashes.
+    pub(crate) digest: Option<Digest>,
+    /// Bytes, where known: for the bar.
+    pub(crate) size: Option<u64>,
+    /// What messages call it.
+    pub(crate) name: String,
+}
+
+/// Fetches into one store.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetcher {
+    runtime: Arc<Runtime>,
+    client: Client,
+    store: Store,
+    progress: Progress,
+    downloaded: Arc<AtomicU64>,
+}
+
+impl Fetcher {
+    pub(crate) fn new(store: &Store, progress: &Progress) -> Result<Self, Failure> {
+        let client = Client::builder()
+            .user_agent(concat!("oxcart/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(15))
+            .read_timeout(Duration::from_secs(60))
+            // What is hashed is what is served: no decoding on the way.
+            .build()
+            .map_err(|error| Failure::new("the HTTP client cannot start").caused_by(error))?;
+        let runtime = Runtime::new().map_err(|error| Failure::new("no threads for the network").caused_by(error))?;
+        Ok(Self { runtime: Arc::new(runtime), client, store: store.clone(), progress: progress.clone(), downloaded: Arc::default() })
+    }
+
+    /// Bytes of bodies received so far.
+    pub(crate) fn downloaded(&self) -> u64 {
+        self.downloaded.load(Ordering::Relaxed)
+    }
+
+    /// The store that it fetches into.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Waits for `future`, on this fetcher's threads.
+    pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    /// [`Fetcher::all_async`], waited for.
+    pub(crate) fn all(&self, downloads: &[Download]) -> Result<Vec<Digest>, Failure> {
+        self.wait(self.all_async(downloads))
+    }
+
+    /// Has every one of `downloads` in the store afterwards; returns the digest of each.
+    pub(crate) async fn all_async(&self, downloads: &[Download]) -> Result<Vec<Digest>, Failure> {
+        // One thing wanted by two platforms is fetched once.
+        let mut wanted: BTreeMap<_, Download> = BTreeMap::new();
+        for download in downloads {
+            wanted.entry((download.digest, download.url.clone())).or_insert_with(|| download.clone());
+        }
+        wanted.retain(|(digest, _), _| digest.is_none_or(|digest| !self.store.has_blob(&digest)));
+        let bar = self.progress.bytes("Fetching", wanted.values().filter_map(|it| it.size).sum());
+        let before = self.downloaded();
+        let fetched: BTreeMap<_, Digest> = stream::iter(wanted)
+            .map(|(key, download)| {
+                let bar = bar.clone();
+                async move { Ok::<_, Failure>((key, self.one(&download, &bar).await?)) }
+            })
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await?;
+        if !fetched.is_empty() {
+            let bytes = indicatif::BinaryBytes(self.downloaded() - before);
+            self.progress.line(&format!("fetched {} files, {bytes}", fetched.len()));
+        }
+        Ok(downloads
+            .iter()
+            .filter_map(|it| it.digest.or_else(|| fetched.get(&(it.digest, it.url.clone())).copied()))
+            .collect())
+    }
+
+    /// A small document that changes under its address.
+    pub(crate) async fn document(&self, url: &str) -> Result<Vec<u8>, Failure> {
+        let mut attempt = 1;
+        loop {
+            match self.document_once(url).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(trouble) => trouble.wait_or_fail(url, &mut attempt).await?,
+            }
+        }
+    }
+
+    async fn document_once(&self, url: &str) -> Result<Vec<u8>, Trouble> {
+        let mut response = accepted(self.client.get(url).send().await?)?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            self.downloaded.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > DOCUMENT_LIMIT {
+                return Err(Trouble::Final(Failure::new(format!("{url} is over {DOCUMENT_LIMIT} bytes"))));
+            }
+        }
+        Ok(bytes)
+    }
+
+    async fn one(&self, download: &Download, bar: &ProgressBar) -> Result<Digest, Failure> {
+        if let Some(path) = download.url.strip_prefix("file://") {
+            return self.copy(download, Path::new(path));
+        }
+        let name = download.digest.unwrap_or_else(|| Digest::of(download.url.as_bytes()));
+        let path = self.store.partial(&name);
+        let file = claim(&path).await?;
+        // Another build may have fetched it while this one waited for the claim.
+        if let Some(digest) = download.digest.filter(|digest| self.store.has_blob(digest)) {
+            return Ok(digest);
+        }
+        let mut partial = Partial::resume(file, &path, download.digest.is_some())?;
+        bar.inc(partial.length);
+        let mut attempt = 1;
+        loop {
+            match self.append(download, &mut partial, bar).await {
+                Ok(()) => {}
+                Err(trouble) => {
+                    trouble.wait_or_fail(&download.url, &mut attempt).await?;
+                    continue;
+                }
+            }
+            let found = partial.digest();
+            match download.digest {
+                Some(wanted) if wanted != found => {
+                    bar.inc(0u64.wrapping_sub(partial.length));
+                    let resumed = partial.resumed;
+                    partial.restart()?;
+                    // What was resumed may have been broken before this run: once more from the start.
+                    if !resumed {
+                        let _ = std::fs::remove_file(&path);
+                        return Err(mismatch(download, wanted, found));
+                    }
+                }
+                _ => {
+                    partial.file.sync_all().at("write", &path)?;
+                    self.store.adopt(&path, &found)?;
+                    return Ok(found);
+                }
+            }
+        }
+    }
+
+    /// Downloads what is missing at the end of `partial`.
+    async fn append(&self, download: &Download, partial: &mut Partial<'_>, bar: &ProgressBar) -> Result<(), Trouble> {
+        let mut request = self.client.get(&download.url);
+        if partial.length > 0 {
+            request = request.header(RANGE, format!("bytes={}-", partial.length));
+        }
+        let response = request.send().await?;
+        if response.status() == StatusCode::RANGE_NOT_SATISFIABLE && partial.length > 0 {
+            // It is all here, or it is something else: the digest will tell.
+            return Ok(());
+        }
+        let mut response = accepted(response)?;
+        if partial.length > 0 && !continues(&response, partial.length) {
+            bar.inc(0u64.wrapping_sub(partial.length));
+            partial.restart().map_err(Trouble::Final)?;
+        }
+        while let Some(chunk) = response.chunk().await? {
+            self.downloaded.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            partial.write(&chunk).map_err(Trouble::Final)?;
+            bar.inc(chunk.len() as u64);
+        }
+        Ok(())
+    }
+
+    fn copy(&self, download: &Download, path: &Path) -> Result<Digest, Failure> {
+        let mut file = File::open(path).at("read", path)?;
+        let mut blob = self.store.new_blob()?;
+        io::copy(&mut file, &mut blob).at("copy", path)?;
+        let (found, _) = blob.keep()?;
+        match download.digest {
+            Some(wanted) if wanted != found => Err(mismatch(download, wanted, found)),
+            _ => Ok(found),
+        }
+    }
+}
+
+/// Takes the file at `path` for this process: another build that wants the same waits here.
+async fn claim(path: &Path) -> Result<File, Failure> {
+    loop {
+        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).at("write", path)?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            // The file that was locked may have been renamed away by the one who held it.
+            Ok(()) if is_at(&file, path) => return Ok(file),
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(error) => return Err(error.into()).at("lock", path),
+        }
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), path.metadata()) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
+}
+
+/// A download that may have begun in an earlier run.
+struct Partial<'a> {
+    file: File,
+    path: &'a Path,
+    hasher: HashingWriter<io::Sink>,
+    length: u64,
+    /// Whether some of it comes from an earlier run.
+    resumed: bool,
+}
+
+impl<'a> Partial<'a> {
+    /// Takes up what is in `file`; only with a digest to check it by is that of use.
+    fn resume(mut file: File, path: &'a Path, checked: bool) -> Result<Self, Failure> {
+        if !checked {
+            file.set_len(0).at("write", path)?;
+        }
+        let mut hasher = HashingWriter::new(io::sink());
+        let length = io::copy(&mut file, &mut hasher).at("read", path)?;
+        Ok(Self { file, path, hasher, length, resumed: length > 0 })
+    }
+
+    fn restart(&mut self) -> Result<(), Failure> {
+        self.file.set_len(0).at("write", self.path)?;
+        self.file.seek(SeekFrom::Start(0)).at("write", self.path)?;
+        (self.hasher, self.length, self.resumed) = (HashingWriter::new(io::sink()), 0, false);
+        Ok(())
+    }
+
+    fn write(&mut self, chunk: &[u8]) -> Result<(), Failure> {
+        self.file.write_all(chunk).at("write", self.path)?;
+        self.hasher.write_all(chunk).at("hash", self.path)?;
+        self.length += chunk.len() as u64;
+        Ok(())
+    }
+
+    fn digest(&self) -> Digest {
+        self.hasher.clone().finish().1
+    }
+}
+
+/// Whether a response carries on from `offset`.
+fn continues(response: &Response, offset: u64) -> bool {
+    response.status() == StatusCode::PARTIAL_CONTENT
+        && response
+            .headers()
+            .get(CONTENT_RANGE)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|range| range.starts_with(&format!("bytes {offset}-")))
+}
+
+/// Why a request came to nothing.
+enum Trouble {
+    /// Trying again may help, after this long where the server said so.
+    Passing(anyhow::Error, Option<Duration>),
+    Final(Failure),
+}
+
+impl From<reqwest::Error> for Trouble {
+    fn from(error: reqwest::Error) -> Self {
+        if error.is_builder() || error.is_redirect() {
+            return Self::Final(Failure::new("the request cannot be sent").caused_by(error.without_url()));
+        }
+        Self::Passing(error.without_url().into(), None)
+    }
+}
+
+impl Trouble {
+    /// Waits before the next try; an error once there is none left.
+    async fn wait_or_fail(self, url: &str, attempt: &mut u32) -> Result<(), Failure> {
+        match self {
+            Self::Final(failure) => Err(failure),
+            Self::Passing(error, _) if *attempt == TRIES => {
+                Err(Failure::new(format!("cannot fetch {}", without_secrets(url)))
+                    .hint("check the network and the address; what is already fetched is kept, and the next run goes on from there")
+                    .caused_by(error))
+            }
+            Self::Passing(_, wait) => {
+                tokio::time::sleep(wait.unwrap_or_else(|| backoff(*attempt))).await;
+                *attempt += 1;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A quarter of a second, doubled with every try, give or take a half: clients that failed together
+/// should not come back together.
+fn backoff(attempt: u32) -> Duration {
+    use std::hash::{BuildHasher, RandomState};
+    let base = 250u64 << attempt.min(6);
+    let jitter = RandomState::new().hash_one(attempt) % base;
+    Duration::from_millis(base / 2 + jitter)
+}
+
+/// A response that has the body asked for.
+fn accepted(response: Response) -> Result<Response, Trouble> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let what = anyhow::anyhow!("the server answers {status}");
+    let passing = status.is_server_error()
+        || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+    if passing {
+        let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        return Err(Trouble::Passing(what, wait.map(|seconds: u64| Duration::from_secs(seconds.min(60)))));
+    }
+    let failure = Failure::new(format!("cannot fetch {}", without_secrets(response.url().as_str())));
+    let failure = if status == StatusCode::NOT_FOUND {
+        failure.hint("the server no longer has it: `oxcart lock` looks for what it has now")
+    } else {
+        failure
+    };
+    Err(Trouble::Final(failure.caused_by(what)))
+}
+
+fn mismatch(download: &Download, wanted: Digest, found: Digest) -> Failure {
+    Failure::new(format!("{} is not what was locked", download.name))
+        .hint("the file was changed at its source or on the way: find out which before you lock it anew")
+        .caused_by(anyhow::anyhow!(
+            "{} gives {found}, expected {wanted}",
+            without_secrets(&download.url)
+        ))
+}
+
+/// `url` as it may be shown: without user and password.
+pub(crate) fn without_secrets(url: &str) -> String {
+    url::Url::parse(url).map_or_else(
+        |_| url.to_owned(),
+        |mut url| {
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+            url.into()
+        },
+    )
+}

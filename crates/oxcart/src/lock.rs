@@ -1,0 +1,280 @@
+//! `oxcart.lock`: everything that will enter the image, by sha256. One lock for each profile; no
+//! secret, no local path, one value a line so that a diff reads well.
+
+use std::{fmt, fs};
+use std::io::{self, Write};
+use std::path::Path;
+
+use oci::{Digest, Platform};
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostics::{Failure, IoContext};
+
+/// The version of the document's form.
+const VERSION: u32 = 1;
+
+const HEADER: &str = "# Written by oxcart: `oxcart lock` brings it up to date. Commit it.\n";
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lock {
+    pub(crate) version: u32,
+    /// The layer format version that it was written under.
+    #[serde(rename = "layer-format")]
+    pub(crate) layer_format: u32,
+    #[serde(default, rename = "platform")]
+    pub(crate) platforms: Vec<LockedPlatform>,
+}
+
+/// What one platform's image is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LockedPlatform {
+    pub(crate) name: Platform,
+    /// Digest of what was asked for; another one means that the lock is stale.
+    pub(crate) inputs: Digest,
+    /// The base's Python. None where the base has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) python: Option<LockedPython>,
+    pub(crate) base: LockedBase,
+    #[serde(default, rename = "deb", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) debs: Vec<LockedDeb>,
+    #[serde(default, rename = "wheel", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) wheels: Vec<LockedWheel>,
+}
+
+/// Facts of the base that wheels are chosen by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LockedPython {
+    /// Full version: `3.13.5`.
+    pub(crate) version: String,
+    /// Absolute path of the interpreter in the image.
+    pub(crate) interpreter: String,
+    /// `glibc 2.41`
+    pub(crate) libc: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LockedBase {
+    /// As configured: `debian:trixie`, `scratch`.
+    pub(crate) reference: String,
+    /// Where each archive was found, for a host that has no mirror of its own.
+    #[serde(default, rename = "archive", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) archives: Vec<LockedArchive>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LockedArchive {
+    pub(crate) name: Archive,
+    pub(crate) mirror: String,
+}
+
+/// One of Debian's archives, which have mirrors of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Archive {
+    /// Releases and their updates.
+    #[serde(rename = "debian")]
+    Debian,
+    /// Security updates.
+    #[serde(rename = "debian-security")]
+    Security,
+}
+
+impl From<deb::base::Archive> for Archive {
+    fn from(archive: deb::base::Archive) -> Self {
+        match archive {
+            deb::base::Archive::Main => Self::Debian,
+            deb::base::Archive::Security => Self::Security,
+        }
+    }
+}
+
+impl fmt::Display for Archive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Debian => "debian",
+            Self::Security => "debian-security",
+        })
+    }
+}
+
+/// One Debian package.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LockedDeb {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) architecture: String,
+    /// Which layer it is in.
+    pub(crate) layer: DebLayer,
+    pub(crate) archive: Archive,
+    /// Path below the archive's mirror.
+    pub(crate) path: String,
+    pub(crate) sha256: Hex,
+    pub(crate) size: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DebLayer {
+    Base,
+    System,
+}
+
+/// One wheel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LockedWheel {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) filename: String,
+    pub(crate) url: String,
+    pub(crate) sha256: Hex,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// Whether the inputs ask for it by name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) requested: bool,
+}
+
+/// A digest in the form that Python's and Debian's tools use: the digits alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Hex(pub(crate) Digest);
+
+impl Serialize for Hex {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.hex())
+    }
+}
+
+impl<'de> Deserialize<'de> for Hex {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Digest::from_hex(&text).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+impl Lock {
+    pub(crate) fn new(platforms: Vec<LockedPlatform>) -> Self {
+        Self { version: VERSION, layer_format: oci::layer::FORMAT, platforms }
+    }
+
+    /// Reads the lock at `path`; None where there is none.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, Failure> {
+        let text = match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.at("read", path)?,
+        };
+        let fault = |what: &str| Failure::new(format!("{} {what}", path.display()));
+        if text.lines().any(|line| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ")) {
+            return Err(fault("has merge conflict markers")
+                .hint("take either side whole, or delete the file; then run `oxcart lock`"));
+        }
+        let lock: Self = toml::from_str(&text).map_err(|error| {
+            fault("is not valid")
+                .hint("delete it and run `oxcart lock`, or get it back from version control")
+                .caused_by(anyhow::anyhow!("{}", error.to_string().trim_end()))
+        })?;
+        if lock.version != VERSION {
+            return Err(fault(&format!("has version {}, and this oxcart reads version {VERSION}", lock.version))
+                .hint("use the oxcart that wrote it, or delete it and run `oxcart lock`"));
+        }
+        Ok(Some(lock))
+    }
+
+    /// Writes the lock to `path`, whole or not at all; leaves the file alone where it says the same.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
+        let text = self.text()?;
+        if fs::read_to_string(path).is_ok_and(|old| old == text) {
+            return Ok(());
+        }
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(directory)
+            .at("write", path)?;
+        file.write_all(text.as_bytes()).at("write", path)?;
+        file.as_file().sync_all().at("write", path)?;
+        file.persist(path).map_err(|error| error.error).at("write", path)?;
+        Ok(())
+    }
+
+    pub(crate) fn text(&self) -> Result<String, Failure> {
+        let body = toml::to_string(self)
+            .map_err(|error| Failure::new("the lock cannot be written as TOML").caused_by(error))?;
+        Ok(format!("{HEADER}{body}"))
+    }
+
+    /// What is locked for `platform`.
+    pub(crate) fn platform(&self, platform: Platform) -> Option<&LockedPlatform> {
+        self.platforms.iter().find(|it| it.name == platform)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lock() -> Lock {
+        Lock::new(vec![LockedPlatform {
+            name: Platform::Arm64,
+            inputs: Digest::of(b"inputs"),
+            python: Some(LockedPython {
+                version: "3.13.5".into(),
+                interpreter: "/usr/bin/python3.13".into(),
+                libc: "glibc 2.41".into(),
+            }),
+            base: LockedBase {
+                reference: "debian:trixie".into(),
+                archives: vec![LockedArchive { name: Archive::Debian, mirror: "http://127.0.0.1/debian".into() }],
+            },
+            debs: vec![LockedDeb {
+                name: "libc6".into(),
+                version: "2.41-12".into(),
+                architecture: "arm64".into(),
+                layer: DebLayer::Base,
+                archive: Archive::Debian,
+                path: "pool/main/g/glibc/libc6_2.41-12_arm64.deb".into(),
+                sha256: Hex(Digest::of(b"deb")),
+                size: 3,
+            }],
+            wheels: vec![LockedWheel {
+                name: "numpy".into(),
+                version: "2.3.5".into(),
+                filename: "numpy-2.3.5-cp313-cp313-manylinux_2_27_aarch64.whl".into(),
+                url: "http://127.0.0.1/numpy.whl".into(),
+                sha256: Hex(Digest::of(b"wheel")),
+                size: 5,
+                requested: true,
+            }],
+        }])
+    }
+
+    #[test]
+    fn reads_what_it_writes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("oxcart.lock");
+        assert_eq!(Lock::read(&path).unwrap(), None);
+        lock().write(&path).unwrap();
+        assert_eq!(Lock::read(&path).unwrap(), Some(lock()));
+        insta::assert_snapshot!(fs::read_to_string(&path).unwrap());
+    }
+
+    #[test]
+    fn conflict_markers_and_other_versions_are_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("oxcart.lock");
+        for (text, expected) in [
+            ("<<<<<<< HEAD\nversion = 1\n", "has merge conflict markers"),
+            ("version = 2\nlayer-format = 1\n", "has version 2, and this oxcart reads version 1"),
+            ("version = 1\nlayer-format = 1\nnew = 3\n", "is not valid"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let message = Lock::read(&path).unwrap_err().to_string();
+            assert!(message.ends_with(expected), "{message}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Builds multi-architecture OCI images for Python applications straight from wheels: with no Docker,
+//! no emulation, and no Python on the build machine.
+//!
+//! The flow: a [`project::Project`] is locked ([`lock::Lock`]), planned for each platform
+//! ([`plan::Plan`]), its files are fetched ([`fetch`]) into the [`store::Store`], each step of the plan
+//! becomes a layer ([`layers`]), layers become images and an index ([`build`]), and these go to their
+//! destinations ([`output`]).
+
+mod app;
+mod build;
+mod cli;
+mod clock;
+mod commands;
+mod debian;
+mod diagnostics;
+mod fetch;
+mod layering;
+mod layers;
+mod lock;
+mod metadata;
+mod output;
+mod plan;
+mod progress;
+mod project;
+mod resolving;
+mod store;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Color, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.global.color {
+        Color::Auto => {}
+        Color::Always => anstream::ColorChoice::Always.write_global(),
+        Color::Never => anstream::ColorChoice::Never.write_global(),
+    }
+    match run(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            diagnostics::report(&error);
+            ExitCode::from(diagnostics::exit_status(&error))
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Init => commands::init::run(global)?,
+        Command::Lock(args) => return commands::lock::run(global, args),
+        Command::Plan(args) => commands::plan::run(global, args)?,
+        Command::Build(args) => commands::build::run(global, args)?,
+        Command::Inspect(args) => commands::inspect::run(args)?,
+        Command::Store(command) => commands::store::run(global, command)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

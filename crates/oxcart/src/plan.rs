@@ -1,0 +1,173 @@
+//! The plan: what one platform's image will be, from the project and its lock alone. Pure: no file is
+//! read and nothing is fetched for it.
+
+use std::collections::BTreeMap;
+
+use oci::{Platform, Runtime};
+
+use crate::diagnostics::Failure;
+use crate::layering;
+use crate::lock::{DebLayer, LockedDeb, LockedPlatform, LockedPython, LockedWheel};
+use crate::project::{App, Base, Project};
+
+/// Where programs are looked for below the virtual environment's: Debian's own default.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// One platform's image to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) platform: Platform,
+    pub(crate) base: String,
+    pub(crate) python: Option<LockedPython>,
+    /// Bottom to top.
+    pub(crate) steps: Vec<Step>,
+    pub(crate) config: Runtime,
+}
+
+/// What one layer is made of.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    /// Debian packages: the base's, or the project's `[system]`.
+    Debian(DebLayer, Vec<LockedDeb>),
+    /// The virtual environment itself: links to the interpreter and pyvenv.cfg.
+    Skeleton,
+    /// One large wheel, or several small ones.
+    Wheels(Vec<LockedWheel>),
+    /// Files of the project.
+    App(App),
+}
+
+impl Plan {
+    /// The plan for what is `locked`.
+    pub(crate) fn new(project: &Project, locked: &LockedPlatform) -> Result<Self, Failure> {
+        let mut steps = Vec::new();
+        for layer in [DebLayer::Base, DebLayer::System] {
+            let debs: Vec<_> = locked.debs.iter().filter(|deb| deb.layer == layer).cloned().collect();
+            if !debs.is_empty() {
+                steps.push(Step::Debian(layer, debs));
+            }
+        }
+        if locked.python.is_some() {
+            steps.push(Step::Skeleton);
+        }
+        let apps = project.apps.len();
+        let budget = project.max_layers.checked_sub(steps.len() + apps).filter(|budget| *budget > 0);
+        let budget = budget.ok_or_else(|| {
+            Failure::new(format!("[image] max-layers = {} leaves no layer for wheels", project.max_layers))
+                .hint(format!("{} are taken, {apps} of them by [[app]] tables", steps.len() + apps))
+        })?;
+        steps.extend(layering::distribute(&locked.wheels, budget).into_iter().map(Step::Wheels));
+        steps.extend(project.apps.iter().cloned().map(Step::App));
+        Ok(Self {
+            platform: locked.name,
+            base: locked.base.reference.clone(),
+            python: locked.python.clone(),
+            steps,
+            config: runtime(project, locked),
+        })
+    }
+
+    /// The plan as a document for `plan --json`.
+    pub(crate) fn document(&self) -> serde_json::Value {
+        let layers: Vec<_> = self
+            .steps
+            .iter()
+            .map(|step| {
+                serde_json::json!({
+                    "kind": step.kind(),
+                    "members": step.members(),
+                    "bytes": step.fetched_bytes(),
+                })
+            })
+            .collect();
+        serde_json::json!({
+            "platform": self.platform,
+            "base": self.base,
+            "python": self.python,
+            "layers": layers,
+            "config": {
+                "user": self.config.user,
+                "workdir": self.config.workdir,
+                "env": self.config.env.iter().cloned().collect::<BTreeMap<_, _>>(),
+                "entrypoint": self.config.entrypoint,
+                "cmd": self.config.cmd,
+                "expose": self.config.expose,
+                "labels": self.config.labels,
+                "stop_signal": self.config.stop_signal,
+            },
+        })
+    }
+}
+
+impl Step {
+    /// One word for the lock, the metadata file and messages.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Debian(DebLayer::Base, _) => "base",
+            Self::Debian(DebLayer::System, _) => "system",
+            Self::Skeleton => "venv",
+            Self::Wheels(_) => "wheel",
+            Self::App(_) => "app",
+        }
+    }
+
+    /// What is in it, each with its version.
+    pub(crate) fn members(&self) -> Vec<String> {
+        match self {
+            Self::Debian(_, debs) => debs.iter().map(|deb| format!("{} {}", deb.name, deb.version)).collect(),
+            Self::Skeleton => Vec::new(),
+            Self::Wheels(wheels) => wheels.iter().map(|it| format!("{} {}", it.name, it.version)).collect(),
+            Self::App(app) => vec![app.source.display().to_string()],
+        }
+    }
+
+    /// What messages and the image's history call it.
+    pub(crate) fn title(&self) -> String {
+        let members = self.members();
+        match (self, members.as_slice()) {
+            (Self::Debian(..), _) => format!("{}: {} Debian packages", self.kind(), members.len()),
+            (Self::Skeleton, _) => "virtual environment".to_owned(),
+            (Self::App(app), [source]) => format!("{source} → /{}", app.destination),
+            (_, [one]) => one.clone(),
+            (_, several) => several.join(", "),
+        }
+    }
+
+    /// Bytes of the files it is made from, as they are fetched. None for what is not fetched.
+    pub(crate) fn fetched_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Debian(_, debs) => Some(debs.iter().map(|deb| deb.size).sum()),
+            Self::Wheels(wheels) => Some(wheels.iter().map(|wheel| wheel.size).sum()),
+            Self::Skeleton | Self::App(_) => None,
+        }
+    }
+}
+
+/// How containers of the image run: the base's defaults, the virtual environment, and what the project
+/// states, the later of which wins.
+fn runtime(project: &Project, locked: &LockedPlatform) -> Runtime {
+    let table = &project.config;
+    let mut env = BTreeMap::new();
+    if project.base != Base::Scratch {
+        env.insert("PATH".to_owned(), PATH.to_owned());
+        // Without one, Python's standard streams are ASCII.
+        env.insert("LANG".to_owned(), "C.UTF-8".to_owned());
+    }
+    if locked.python.is_some() {
+        let venv = format!("/{}", project.venv);
+        env.insert("PATH".to_owned(), format!("{venv}/bin:{PATH}"));
+        env.insert("VIRTUAL_ENV".to_owned(), venv);
+    }
+    env.extend(table.env.clone());
+    Runtime {
+        user: table.user.clone(),
+        workdir: table.workdir.clone(),
+        env: env.into_iter().collect(),
+        path_prefix: Vec::new(),
+        entrypoint: table.entrypoint.clone(),
+        cmd: table.cmd.clone(),
+        expose: table.expose.clone(),
+        labels: table.labels.clone(),
+        stop_signal: table.stop_signal.clone(),
+    }
+}

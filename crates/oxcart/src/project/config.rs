@@ -1,0 +1,203 @@
+//! `oxcart.toml`, or `[tool.oxcart]` of `pyproject.toml`, as it is written: tables and keys, not yet
+//! checked against one another.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::diagnostics::{Failure, IoContext, nearest};
+
+/// The whole document.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Document {
+    pub(crate) image: ImageTable,
+    pub(crate) python: PythonTable,
+    pub(crate) dependencies: DependenciesTable,
+    pub(crate) platform: BTreeMap<String, PlatformTable>,
+    pub(crate) profile: BTreeMap<String, ProfileTable>,
+    pub(crate) system: SystemTable,
+    pub(crate) debian: DebianTable,
+    pub(crate) app: Vec<AppTable>,
+    pub(crate) config: ConfigTable,
+}
+
+/// `[image]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct ImageTable {
+    pub(crate) name: Option<String>,
+    pub(crate) platforms: Option<Vec<String>>,
+    pub(crate) base: Option<String>,
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// `splice` (default), `zstd:LEVEL` or `gzip:LEVEL`.
+    pub(crate) compression: Option<String>,
+    /// Layer budget, base included.
+    pub(crate) max_layers: Option<usize>,
+}
+
+/// `[python]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct PythonTable {
+    pub(crate) version: Option<String>,
+    pub(crate) venv: Option<String>,
+}
+
+/// `[dependencies]`, `[platform.P.dependencies]`, `[profile.N.dependencies]`, …
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct DependenciesTable {
+    pub(crate) requirements: Vec<PathBuf>,
+    pub(crate) packages: Vec<String>,
+    pub(crate) pyproject: bool,
+    pub(crate) extras: Vec<String>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) only_binary: Vec<String>,
+    pub(crate) prefer_binary: bool,
+    pub(crate) index: Option<String>,
+    pub(crate) extra_indexes: Vec<String>,
+    pub(crate) find_links: Vec<String>,
+    /// Package name to what a faulty RECORD means.
+    pub(crate) record: BTreeMap<String, Record>,
+}
+
+/// What a faulty RECORD of a wheel means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Record {
+    Error,
+    Warn,
+}
+
+/// `[platform."linux/arm64"]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct PlatformTable {
+    pub(crate) dependencies: Option<DependenciesTable>,
+}
+
+/// `[profile.NAME]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct ProfileTable {
+    pub(crate) dependencies: Option<DependenciesTable>,
+    pub(crate) platform: BTreeMap<String, PlatformTable>,
+    pub(crate) platforms: Option<Vec<String>>,
+    pub(crate) system: Option<SystemTable>,
+}
+
+/// `[system]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct SystemTable {
+    pub(crate) packages: Vec<String>,
+}
+
+/// `[debian]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct DebianTable {
+    pub(crate) mirror: Option<String>,
+    pub(crate) security_mirror: Option<String>,
+    pub(crate) keyring: Option<PathBuf>,
+    pub(crate) accept_expired: bool,
+    pub(crate) keep_docs: bool,
+}
+
+/// `[[app]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct AppTable {
+    pub(crate) source: PathBuf,
+    pub(crate) destination: String,
+    #[serde(default)]
+    pub(crate) exclude: Vec<String>,
+}
+
+/// `[config]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct ConfigTable {
+    pub(crate) user: Option<String>,
+    pub(crate) workdir: Option<String>,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) entrypoint: Option<Vec<String>>,
+    pub(crate) cmd: Option<Vec<String>>,
+    pub(crate) expose: Vec<String>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) stop_signal: Option<String>,
+}
+
+/// Finds and reads the configuration of the project in `directory`: the document and its file.
+pub(crate) fn read(directory: &Path) -> Result<(Document, PathBuf), Failure> {
+    let own = directory.join("oxcart.toml");
+    if own.is_file() {
+        let text = std::fs::read_to_string(&own).at("read", &own)?;
+        let document = toml::from_str(&text).map_err(|error| syntax(&own, &error))?;
+        return Ok((document, own));
+    }
+    let shared = directory.join("pyproject.toml");
+    if shared.is_file() {
+        let text = std::fs::read_to_string(&shared).at("read", &shared)?;
+        let table: toml::Table = toml::from_str(&text).map_err(|error| syntax(&shared, &error))?;
+        let tool = table.get("tool").and_then(|tool| tool.get("oxcart"));
+        if let Some(tool) = tool {
+            let document = Document::deserialize(tool.clone()).map_err(|error| syntax(&shared, &error))?;
+            return Ok((document, shared));
+        }
+    }
+    Err(Failure::new(format!("no oxcart.toml in {}", directory.display()))
+        .hint("`oxcart init` writes one from what is there; --project names another directory"))
+}
+
+/// A message that names the file and the line, with the nearest key for an unknown one.
+fn syntax(file: &Path, error: &toml::de::Error) -> Failure {
+    let failure = Failure::new(format!("{} is not valid", file.display()));
+    let message = error.message();
+    let failure = match unknown_key(message) {
+        Some((key, known)) => failure.hint(match nearest(key, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known here: {}", known.join(", ")),
+        }),
+        None => failure,
+    };
+    failure.caused_by(anyhow::anyhow!("{}", error.to_string().trim_end()))
+}
+
+/// The key and the known ones out of serde's "unknown field `x`, expected one of `a`, `b`".
+fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
+    let rest = message.strip_prefix("unknown field ")?;
+    let mut quoted = rest.split('`').skip(1).step_by(2);
+    Some((quoted.next()?, quoted.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("oxcart.toml"), text).unwrap();
+        let failure = read(directory.path()).unwrap_err();
+        let hint = format!("{failure:?}");
+        hint.split("hint: ").nth(1).unwrap().split(", source").next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn an_unknown_key_gets_the_nearest_one() {
+        assert_eq!(fault("[image]\nplatfroms = []\n"), r#"Some("did you mean `platforms`?")"#);
+        assert_eq!(fault("[dependecies]\n"), r#"Some("did you mean `dependencies`?")"#);
+        assert!(fault("[config]\nzzzzzz = 1\n").contains("known here: user, workdir"));
+    }
+
+    #[test]
+    fn pyproject_may_hold_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("pyproject.toml");
+        std::fs::write(&file, "[project]\nname = 'x'\n[tool.oxcart.image]\nname = 'r/x'\n").unwrap();
+        let (document, found) = read(directory.path()).unwrap();
+        assert_eq!((document.image.name.as_deref(), found), (Some("r/x"), file));
+    }
+}

@@ -1,0 +1,324 @@
+//! A project: its configuration, checked and completed. What is in here can be built as far as the
+//! configuration alone can tell.
+
+pub(crate) mod config;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use oci::{Encoder, Platform, TreePath};
+use uv_normalize::PackageName;
+
+pub(crate) use config::{ConfigTable, DebianTable, DependenciesTable, Record};
+
+use crate::diagnostics::{Failure, nearest};
+
+/// Layers that an image may have at most: what runtimes with overlay mounts take.
+const LAYER_LIMIT: usize = 127;
+
+/// A project under one profile.
+#[derive(Debug)]
+pub(crate) struct Project {
+    /// Absolute.
+    pub(crate) directory: PathBuf,
+    pub(crate) profile: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) base: Base,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) encoder: Encoder,
+    pub(crate) max_layers: usize,
+    /// `major.minor`, where the configuration states it.
+    pub(crate) python: Option<String>,
+    /// The virtual environment's directory.
+    pub(crate) venv: TreePath,
+    /// In the configuration's order.
+    pub(crate) platforms: Vec<(Platform, Dependencies)>,
+    pub(crate) system: Vec<String>,
+    pub(crate) debian: DebianTable,
+    pub(crate) apps: Vec<App>,
+    pub(crate) config: ConfigTable,
+}
+
+/// What the image stands on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// Debian's own packages.
+    Debian(deb::base::Base),
+    /// Nothing.
+    Scratch,
+}
+
+/// What one platform depends on.
+#[derive(Debug, Clone)]
+pub(crate) struct Dependencies {
+    pub(crate) inputs: Vec<resolve::Input>,
+    pub(crate) indexes: resolve::Indexes,
+    pub(crate) record: BTreeMap<PackageName, Record>,
+}
+
+/// Files of the project that enter the image.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    /// Relative to the project, as configured.
+    pub(crate) source: PathBuf,
+    pub(crate) destination: TreePath,
+    pub(crate) exclude: Vec<String>,
+}
+
+impl Project {
+    /// Reads and checks the configuration in `directory`, for `profile`.
+    pub(crate) fn open(directory: &Path, profile: Option<&str>) -> Result<Self, Failure> {
+        let directory = std::path::absolute(directory)
+            .map_err(|error| Failure::new("the project's directory is unknown").caused_by(error))?;
+        let (document, file) = config::read(&directory)?;
+        Checker { directory, file }.check(document, profile)
+    }
+
+    /// The lock of this profile.
+    pub(crate) fn lock_file(&self) -> PathBuf {
+        self.directory.join(match &self.profile {
+            Some(profile) => format!("oxcart.{profile}.lock"),
+            None => "oxcart.lock".to_owned(),
+        })
+    }
+
+    /// The image's name, or the project directory's where it has none: only for archives, which
+    /// can't do without one.
+    pub(crate) fn display_name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| {
+            let name = self.directory.file_name().unwrap_or_default().to_string_lossy();
+            name.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+        })
+    }
+
+    /// The platforms to build: all, or those `chosen`, each of which must be one of the project's.
+    pub(crate) fn choose(&self, chosen: &[Platform]) -> Result<Vec<Platform>, Failure> {
+        let known: Vec<_> = self.platforms.iter().map(|(platform, _)| *platform).collect();
+        if let Some(unknown) = chosen.iter().find(|platform| !known.contains(platform)) {
+            let known: Vec<_> = known.iter().map(ToString::to_string).collect();
+            return Err(Failure::new(format!("the project is not built for {unknown}")).hint(format!(
+                "it has {}; add the platform to [image] platforms",
+                known.join(", ")
+            )));
+        }
+        Ok(known.into_iter().filter(|it| chosen.is_empty() || chosen.contains(it)).collect())
+    }
+
+    /// What `platform` depends on.
+    pub(crate) fn dependencies(&self, platform: Platform) -> Option<&Dependencies> {
+        self.platforms.iter().find(|(it, _)| *it == platform).map(|(_, dependencies)| dependencies)
+    }
+}
+
+/// Checks a document; knows the file that messages name.
+struct Checker {
+    directory: PathBuf,
+    file: PathBuf,
+}
+
+impl Checker {
+    fn check(self, document: config::Document, profile: Option<&str>) -> Result<Project, Failure> {
+        let mut profiles = document.profile;
+        let names: Vec<_> = profiles.keys().cloned().collect();
+        let chosen = match profile {
+            None => None,
+            Some(name) => Some(profiles.remove(name).ok_or_else(|| self.no_profile(name, &names))?),
+        };
+        let chosen = chosen.unwrap_or_default();
+        let platforms = chosen.platforms.or(document.image.platforms).unwrap_or_else(|| {
+            vec![Platform::Amd64.to_string(), Platform::Arm64.to_string()]
+        });
+        for name in document.platform.keys().chain(chosen.platform.keys()) {
+            self.platform(name, "[platform]")?;
+        }
+        let venv = document.python.venv.as_deref().unwrap_or("/opt/venv");
+        let platforms = platforms
+            .iter()
+            .map(|name| {
+                let platform = self.platform(name, "[image] platforms")?;
+                // The most particular table that is there replaces the others whole.
+                let table = chosen
+                    .platform
+                    .get(name)
+                    .and_then(|table| table.dependencies.as_ref())
+                    .or(chosen.dependencies.as_ref())
+                    .or_else(|| document.platform.get(name).and_then(|table| table.dependencies.as_ref()))
+                    .unwrap_or(&document.dependencies);
+                Ok((platform, self.dependencies(table)?))
+            })
+            .collect::<Result<Vec<_>, Failure>>()?;
+        if platforms.is_empty() {
+            return Err(self.fault("[image] platforms is empty"));
+        }
+        if let Some(twice) = (1..platforms.len()).find(|&n| platforms[..n].iter().any(|(it, _)| *it == platforms[n].0)) {
+            return Err(self.fault(&format!("[image] platforms has {} twice", platforms[twice].0)));
+        }
+        let max_layers = document.image.max_layers.unwrap_or(64);
+        if !(8..=LAYER_LIMIT).contains(&max_layers) {
+            return Err(self.fault(&format!("[image] max-layers is {max_layers}: it can be 8 to {LAYER_LIMIT}")));
+        }
+        let encoder = match &document.image.compression {
+            None => Encoder::default(),
+            Some(text) => text.parse().map_err(|error| {
+                self.fault("[image] compression is not known")
+                    .hint("use \"splice\", \"zstd:LEVEL\" or \"gzip:LEVEL\"")
+                    .caused_by(anyhow::Error::new(error))
+            })?,
+        };
+        Ok(Project {
+            profile: profile.map(str::to_owned),
+            name: document.image.name,
+            base: self.base(document.image.base.as_deref().unwrap_or("debian:trixie"))?,
+            annotations: document.image.annotations,
+            encoder,
+            max_layers,
+            python: document.python.version,
+            venv: self.image_path(venv, "[python] venv")?,
+            platforms,
+            system: chosen.system.unwrap_or(document.system).packages,
+            debian: self.debian(document.debian),
+            apps: document.app.into_iter().map(|table| self.app(table)).collect::<Result<_, _>>()?,
+            config: self.config(document.config)?,
+            directory: self.directory,
+        })
+    }
+
+    fn fault(&self, what: &str) -> Failure {
+        Failure::new(format!("{}: {what}", self.file.display()))
+    }
+
+    fn no_profile(&self, name: &str, known: &[String]) -> Failure {
+        let hint = match nearest(name, known.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if known.is_empty() => format!("add [profile.{name}.dependencies]"),
+            None => format!("known: {}", known.join(", ")),
+        };
+        self.fault(&format!("there is no [profile.{name}]")).hint(hint)
+    }
+
+    fn platform(&self, name: &str, place: &str) -> Result<Platform, Failure> {
+        name.parse().map_err(|error: oci::PlatformError| {
+            let names = Platform::ALL.map(|platform| platform.to_string());
+            let failure = self.fault(&format!("{place}: {error}"));
+            match nearest(name, names.iter().map(String::as_str)) {
+                Some(near) => failure.hint(format!("did you mean `{near}`?")),
+                None => failure.hint("a platform is written as in `docker pull --platform`"),
+            }
+        })
+    }
+
+    fn base(&self, text: &str) -> Result<Base, Failure> {
+        if text == "scratch" {
+            return Ok(Base::Scratch);
+        }
+        let known: Vec<_> = deb::base::Base::codenames().map(|name| format!("\"debian:{name}\"")).collect();
+        let known = format!("use {} or \"scratch\"", known.join(", "));
+        match text.strip_prefix("debian:") {
+            Some(codename) => deb::base::Base::of(codename).map(Base::Debian).ok_or_else(|| {
+                self.fault(&format!("[image] base: there is no recipe for Debian `{codename}`")).hint(known)
+            }),
+            None => Err(self
+                .fault(&format!("[image] base is `{text}`, and this version cannot read bases from registries or layouts"))
+                .hint(known)),
+        }
+    }
+
+    fn image_path(&self, text: &str, place: &str) -> Result<TreePath, Failure> {
+        if !text.starts_with('/') {
+            return Err(self.fault(&format!("{place} is `{text}`")).hint("write the path in the image from its root: it starts with `/`"));
+        }
+        TreePath::new(text.trim_end_matches('/'))
+            .map_err(|error| self.fault(&format!("{place} is no path in an image")).caused_by(error))
+    }
+
+    fn dependencies(&self, table: &DependenciesTable) -> Result<Dependencies, Failure> {
+        let mut inputs = Vec::new();
+        for path in &table.requirements {
+            inputs.push(resolve::Input::RequirementsFile(self.existing(path, "requirements file")?));
+        }
+        if table.pyproject {
+            inputs.push(resolve::Input::Pyproject {
+                path: self.existing(Path::new("pyproject.toml"), "pyproject.toml")?,
+                extras: table.extras.clone(),
+                groups: table.groups.clone(),
+            });
+        } else if !table.extras.is_empty() || !table.groups.is_empty() {
+            return Err(self
+                .fault("[dependencies] has extras or groups, and nothing that they are of")
+                .hint("add `pyproject = true`"));
+        }
+        inputs.extend(table.packages.iter().cloned().map(resolve::Input::Requirement));
+        let record = table
+            .record
+            .iter()
+            .map(|(name, record)| {
+                let name = name.parse().map_err(|error: uv_normalize::InvalidNameError| {
+                    self.fault(&format!("[dependencies] record: `{name}` is no package name")).caused_by(error)
+                })?;
+                Ok((name, *record))
+            })
+            .collect::<Result<_, Failure>>()?;
+        Ok(Dependencies {
+            inputs,
+            indexes: resolve::Indexes {
+                default: table.index.clone(),
+                extra: table.extra_indexes.clone(),
+                find_links: table.find_links.clone(),
+                no_index: false,
+            },
+            record,
+        })
+    }
+
+    fn existing(&self, path: &Path, what: &str) -> Result<PathBuf, Failure> {
+        let full = self.directory.join(path);
+        if full.is_file() {
+            return Ok(full);
+        }
+        let failure = self.fault(&format!("the {what} {} does not exist", full.display()));
+        let there = self.similar(&full);
+        Err(match there {
+            Some(near) => failure.hint(format!("did you mean `{near}`?")),
+            None => failure.hint("paths are relative to the project's directory"),
+        })
+    }
+
+    /// The file beside a missing one whose name is nearest.
+    fn similar(&self, missing: &Path) -> Option<String> {
+        let names: Vec<String> = std::fs::read_dir(missing.parent()?)
+            .ok()?
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| self.file.file_name().is_none_or(|own| own != name.as_str()))
+            .collect();
+        nearest(missing.file_name()?.to_str()?, names.iter().map(String::as_str)).map(str::to_owned)
+    }
+
+    fn debian(&self, mut table: DebianTable) -> DebianTable {
+        table.keyring = table.keyring.map(|path| self.directory.join(path));
+        table
+    }
+
+    fn app(&self, table: config::AppTable) -> Result<App, Failure> {
+        let full = self.directory.join(&table.source);
+        if !full.exists() {
+            return Err(self
+                .fault(&format!("[[app]] source {} does not exist", full.display()))
+                .hint("paths are relative to the project's directory"));
+        }
+        Ok(App {
+            destination: self.image_path(&table.destination, "[[app]] destination")?,
+            source: table.source,
+            exclude: table.exclude,
+        })
+    }
+
+    fn config(&self, table: ConfigTable) -> Result<ConfigTable, Failure> {
+        if let Some(workdir) = &table.workdir {
+            self.image_path(workdir, "[config] workdir")?;
+        }
+        if let Some(name) = table.env.keys().find(|name| name.is_empty() || name.contains('=')) {
+            return Err(self.fault(&format!("[config] env: `{name}` is no variable name")));
+        }
+        Ok(table)
+    }
+}

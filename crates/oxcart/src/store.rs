@@ -1,0 +1,332 @@
+//! The store: downloads by digest, and records of layers by key. Several builds may share one.
+//!
+//! Every file is written to `spool/`, synced, and renamed to its place, so that a file that has its
+//! name is whole.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
+
+use oci::layer::Layer;
+use oci::{Digest, HashingWriter, Source, SpliceMap};
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+
+use crate::clock;
+use crate::diagnostics::{Failure, IoContext};
+
+/// Where downloads and layer records are kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    root: PathBuf,
+    /// Bytes this process put in.
+    added: Arc<AtomicU64>,
+}
+
+/// What the store knows of a layer that was built.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LayerRecord {
+    pub(crate) layer: Layer,
+    /// Whether the blob itself is kept (it would have to be compressed again), or a map of it.
+    pub(crate) kept: Kept,
+    /// What building it had to say, said again whenever it is used.
+    pub(crate) warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kept {
+    Blob,
+    Map,
+}
+
+impl Store {
+    /// The store at `chosen`, else at the user's cache directory. Makes its directories.
+    pub(crate) fn open(chosen: Option<&Path>) -> Result<Self, Failure> {
+        let root = match chosen {
+            Some(path) => path.to_owned(),
+            None => default_root()?,
+        };
+        let root = std::path::absolute(&root).at("find", &root)?;
+        for directory in ["blobs/sha256", "partial", "layers", "spool", "index-cache"] {
+            let directory = root.join(directory);
+            fs::create_dir_all(&directory).at("create", &directory)?;
+        }
+        Ok(Self { root, added: Arc::default() })
+    }
+
+    /// Where the package indexes' answers are kept.
+    pub(crate) fn index_cache(&self) -> PathBuf {
+        self.root.join("index-cache")
+    }
+
+    /// Where temporary files go.
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.root.join("spool")
+    }
+
+    /// Where a download is gathered until it is whole.
+    pub(crate) fn partial(&self, digest: &Digest) -> PathBuf {
+        self.root.join("partial").join(digest.hex())
+    }
+
+    /// Where the blob is, or would be.
+    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Whether the blob is here.
+    pub(crate) fn has_blob(&self, digest: &Digest) -> bool {
+        self.blob_path(digest).is_file()
+    }
+
+    /// The blob as a source that messages call `name`.
+    pub(crate) fn source(&self, digest: &Digest, name: &str) -> Result<Source, Failure> {
+        let path = self.blob_path(digest);
+        let source = Source::open(&path, name, Some(*digest)).at("open", &path)?;
+        touch(&path);
+        Ok(source)
+    }
+
+    /// Moves `path`, whose bytes were seen to have `digest`, into the store.
+    pub(crate) fn adopt(&self, path: &Path, digest: &Digest) -> Result<(), Failure> {
+        let size = path.metadata().at("read", path)?.len();
+        let target = self.blob_path(digest);
+        fs::rename(path, &target).at("write", &target)?;
+        self.added.fetch_add(size, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// A blob in the making: write to it, then [`NewBlob::keep`] it.
+    pub(crate) fn new_blob(&self) -> Result<NewBlob, Failure> {
+        Ok(NewBlob { out: HashingWriter::new(BufWriter::new(self.temporary()?)), store: self.clone() })
+    }
+
+    /// The record of the layer with this key and, where one is kept, its map.
+    pub(crate) fn layer(&self, key: &Digest) -> Option<LayerRecord> {
+        let (record, _) = self.open_layer(key).ok()?;
+        if record.kept == Kept::Blob && !self.has_blob(&record.layer.digest) {
+            return None;
+        }
+        touch(&self.layer_path(key));
+        Some(record)
+    }
+
+    /// The map of the layer with this key.
+    pub(crate) fn splice_map(&self, key: &Digest) -> io::Result<SpliceMap> {
+        let (_, mut rest) = self.open_layer(key)?;
+        SpliceMap::from_reader(&mut rest).map_err(io::Error::other)
+    }
+
+    /// Keeps a layer's record, and its map where that is what is kept.
+    pub(crate) fn put_layer(&self, key: &Digest, record: &LayerRecord, map: Option<&SpliceMap>) -> Result<(), Failure> {
+        self.place(&self.layer_path(key), |out| {
+            let header = oci::json::canonical(record);
+            out.write_all(&u32::try_from(header.len()).unwrap_or(u32::MAX).to_le_bytes())?;
+            out.write_all(&header)?;
+            map.map_or(Ok(()), |map| map.to_writer(out).map_err(io::Error::other))
+        })
+    }
+
+    /// Bytes that this process put into the store.
+    pub(crate) fn added(&self) -> u64 {
+        self.added.load(Ordering::Relaxed)
+    }
+
+    /// Bytes and number of files, by kind.
+    pub(crate) fn sizes(&self) -> Result<Vec<(&'static str, Usage)>, Failure> {
+        ["blobs", "layers", "partial", "spool", "index-cache"]
+            .into_iter()
+            .map(|kind| {
+                let mut usage = Usage::default();
+                walk(&self.root.join(kind), &mut |_, metadata| {
+                    usage.bytes += metadata.len();
+                    usage.files += 1;
+                    Ok(())
+                })?;
+                Ok((kind, usage))
+            })
+            .collect()
+    }
+
+    /// Removes what has not been used for `age`; returns what that was.
+    pub(crate) fn prune(&self, age: Age) -> Result<Usage, Failure> {
+        let limit = clock::now().saturating_sub(age.0.as_secs());
+        let mut removed = Usage::default();
+        for kind in ["blobs", "layers", "partial", "spool", "index-cache"] {
+            walk(&self.root.join(kind), &mut |path, metadata| {
+                let used = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+                if used.is_none_or(|used| used.as_secs() <= limit) {
+                    fs::remove_file(path)?;
+                    removed.bytes += metadata.len();
+                    removed.files += 1;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(removed)
+    }
+
+    fn layer_path(&self, key: &Digest) -> PathBuf {
+        self.root.join("layers").join(key.hex())
+    }
+
+    fn open_layer(&self, key: &Digest) -> io::Result<(LayerRecord, BufReader<File>)> {
+        let mut reader = BufReader::new(File::open(self.layer_path(key))?);
+        let mut length = [0; 4];
+        reader.read_exact(&mut length)?;
+        let mut header = Vec::new();
+        reader.by_ref().take(u64::from(u32::from_le_bytes(length))).read_to_end(&mut header)?;
+        Ok((serde_json::from_slice(&header)?, reader))
+    }
+
+    fn temporary(&self) -> Result<NamedTempFile, Failure> {
+        let spool = self.spool();
+        NamedTempFile::new_in(&spool).at("write", &spool)
+    }
+
+    fn place(&self, target: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+        let mut out = BufWriter::new(self.temporary()?);
+        write(&mut out).at("write", target)?;
+        let file = out.into_inner().map_err(io::IntoInnerError::into_error).at("write", target)?;
+        self.persist(file, target)
+    }
+
+    fn persist(&self, file: NamedTempFile, target: &Path) -> Result<(), Failure> {
+        file.as_file().sync_all().at("write", target)?;
+        let size = file.as_file().metadata().at("write", target)?.len();
+        file.persist(target).map_err(|error| error.error).at("write", target)?;
+        self.added.fetch_add(size, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// A blob in the making. Dropped, it leaves nothing behind.
+pub(crate) struct NewBlob {
+    out: HashingWriter<BufWriter<NamedTempFile>>,
+    store: Store,
+}
+
+impl NewBlob {
+    /// Gives the blob its name.
+    pub(crate) fn keep(self) -> Result<(Digest, u64), Failure> {
+        let (out, digest, size) = self.out.finish();
+        let target = self.store.blob_path(&digest);
+        let file = out.into_inner().map_err(io::IntoInnerError::into_error).at("write", &target)?;
+        self.store.persist(file, &target)?;
+        Ok((digest, size))
+    }
+}
+
+impl Write for NewBlob {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// A number of files and their bytes.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Usage {
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+}
+
+/// An age: `30d`, `12h`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Age(Duration);
+
+impl FromStr for Age {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let error = || format!("`{text}` is no age: write a number and d (days) or h (hours), as in 30d");
+        let unit = text.chars().last().ok_or_else(error)?;
+        let seconds = match unit {
+            'd' => 24 * 3600,
+            'h' => 3600,
+            _ => return Err(error()),
+        };
+        let number: u64 = text[..text.len() - 1].parse().map_err(|_| error())?;
+        Ok(Self(Duration::from_secs(number.saturating_mul(seconds))))
+    }
+}
+
+fn default_root() -> Result<PathBuf, Failure> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    variable("XDG_CACHE_HOME")
+        .or_else(|| variable("HOME").map(|home| home.join(".cache")))
+        .map(|cache| cache.join("oxcart"))
+        .ok_or_else(|| {
+            Failure::new("there is no place for the store: neither XDG_CACHE_HOME nor HOME is set")
+                .hint("name a directory with --store or OXCART_STORE")
+        })
+}
+
+/// Notes that a file was used: its mtime is what `prune` goes by. Where that fails (a read-only
+/// store), the file only looks older than it is.
+fn touch(path: &Path) {
+    if let Ok(file) = File::open(path) {
+        let _ = file.set_modified(UNIX_EPOCH + Duration::from_secs(clock::now()));
+    }
+}
+
+fn walk(directory: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata) -> io::Result<()>) -> Result<(), Failure> {
+    for entry in fs::read_dir(directory).at("read", directory)? {
+        let path = entry.at("read", directory)?.path();
+        let metadata = match path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other.at("read", &path)?,
+        };
+        if metadata.is_dir() {
+            walk(&path, visit)?;
+        } else {
+            visit(&path, &metadata).at("remove", &path)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages() {
+        assert_eq!("30d".parse::<Age>().unwrap().0, Duration::from_secs(30 * 86400));
+        assert_eq!("0h".parse::<Age>().unwrap().0, Duration::ZERO);
+        for text in ["", "d", "3", "3w", "-1d"] {
+            assert!(text.parse::<Age>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn blobs_are_named_by_their_digest_and_pruned_by_age() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(directory.path())).unwrap();
+        let mut blob = store.new_blob().unwrap();
+        blob.write_all(b"abc").unwrap();
+        let (digest, _) = blob.keep().unwrap();
+        assert_eq!(fs::read(store.blob_path(&digest)).unwrap(), b"abc");
+        assert_eq!(store.prune("1d".parse().unwrap()).unwrap().files, 0);
+        assert_eq!(store.prune("0d".parse().unwrap()).unwrap().bytes, 3);
+        assert!(!store.has_blob(&digest));
+    }
+
+    #[test]
+    fn a_dropped_blob_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(directory.path())).unwrap();
+        let mut blob = store.new_blob().unwrap();
+        blob.write_all(b"half").unwrap();
+        drop(blob);
+        assert!(store.sizes().unwrap().iter().all(|(_, usage)| usage.files == 0));
+    }
+}

@@ -1,0 +1,324 @@
+//! From uv's errors to ours: which package lacks a wheel, which index doesn't answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as StdError;
+
+use tokio::sync::Semaphore;
+use uv_client::{ErrorKind, FlatIndexError, MetadataFormat, OwnedArchive};
+use uv_distribution_filename::DistFilename;
+use uv_distribution_types::{File, Name as _, Node, ResolvedDist};
+use uv_normalize::PackageName;
+use uv_pep440::Version;
+use uv_platform_tags::Tags;
+use uv_redacted::DisplaySafeUrl;
+use uv_resolver::{NoSolutionError, ResolveError};
+use uv_types::BuildContext as _;
+
+use crate::error::Error;
+use crate::misfit::{NoCompatibleWheel, WheelSeen};
+use crate::uv::{CONCURRENT_REQUESTS, Engine, Solution};
+
+/// The files that indexes have of a package, by version.
+pub(crate) type Listing = BTreeMap<Version, Vec<(DistFilename, File)>>;
+
+/// Says why there is no solution.
+pub(crate) async fn explain(engine: &Engine<'_>, tags: &Tags, error: ResolveError) -> Error {
+    match error {
+        ResolveError::NoSolution(error) => no_solution(engine, tags, &error).await,
+        ResolveError::Client(error) => client_error(&error),
+        ResolveError::Distribution(error) => distribution_error(&error, None),
+        ResolveError::Dist(_, dist, _, error) => distribution_error(&error, Some(dist.to_string())),
+        ResolveError::UnhashedPackage(name) => Error::Hashes {
+            message: format!("{name} is needed, but no input pins it with a hash"),
+        },
+        error => Error::Resolver { message: chain(&error) },
+    }
+}
+
+async fn no_solution(engine: &Engine<'_>, tags: &Tags, error: &NoSolutionError) -> Error {
+    let conflict = || Error::Conflict {
+        target: engine.request.target.clone(),
+        explanation: plain(error.report()),
+    };
+    let mut listings: BTreeMap<PackageName, Listing> = BTreeMap::new();
+    let requested = engine.requested();
+    let involved: BTreeSet<&PackageName> = error.packages().collect();
+    for &name in &involved {
+        match listing(engine, name).await {
+            Ok(Some(listing)) => {
+                listings.insert(name.clone(), listing);
+            }
+            Ok(None) if requested.contains(name) => return not_found(engine, name),
+            Ok(None) => {}
+            Err(error) => return error,
+        }
+    }
+    // What would be chosen if every wheel would fit: a package that has no fitting wheel in
+    // the version chosen then is what the failure is about.
+    if let Ok(solution) = engine.solve(None).await {
+        return match unfit(engine, tags, &solution, &listings) {
+            Some(error) => Error::NoCompatibleWheel(Box::new(error)),
+            None => conflict(),
+        };
+    }
+    match without_wheels(engine, tags, &listings) {
+        Some(error) => Error::NoCompatibleWheel(Box::new(error)),
+        None => conflict(),
+    }
+}
+
+/// The package, of those in a solution made without regard to tags, that has no fitting wheel.
+fn unfit(
+    engine: &Engine<'_>,
+    tags: &Tags,
+    solution: &Solution,
+    listings: &BTreeMap<PackageName, Listing>,
+) -> Option<NoCompatibleWheel> {
+    let requested = engine.requested();
+    let graph = solution.graph.graph();
+    let mut found: Vec<NoCompatibleWheel> = Vec::new();
+    for node in graph.node_indices() {
+        let Node::Dist { dist, .. } = &graph[node] else { continue };
+        let ResolvedDist::Installable { version: Some(version), .. } = dist else { continue };
+        let Some(listing) = listings.get(dist.name()) else { continue };
+        if fits(listing, version, tags, engine) {
+            continue;
+        }
+        let mut error = describe(engine, tags, dist.name(), version, listing);
+        if !requested.contains(dist.name()) {
+            let parents = graph.node_indices().filter(|&parent| graph.contains_edge(parent, node));
+            let names: BTreeSet<String> = parents
+                .filter_map(|parent| match &graph[parent] {
+                    Node::Dist { dist, .. } => Some(dist.name().to_string()),
+                    Node::Root => None,
+                })
+                .collect();
+            error.needed_by = names.into_iter().collect();
+        }
+        found.push(error);
+    }
+    found.sort_by(|a, b| {
+        b.asked.is_empty().cmp(&a.asked.is_empty()).reverse().then(a.package.cmp(&b.package))
+    });
+    found.into_iter().next()
+}
+
+/// The package that has source archives and not one wheel, in any version.
+fn without_wheels(
+    engine: &Engine<'_>,
+    tags: &Tags,
+    listings: &BTreeMap<PackageName, Listing>,
+) -> Option<NoCompatibleWheel> {
+    let wheelless = |listing: &Listing, version: &Version| {
+        let wheel = |(name, _): &(DistFilename, File)| matches!(name, DistFilename::WheelFilename(_));
+        !listing[version].iter().any(wheel)
+    };
+    listings.iter().find_map(|(name, listing)| {
+        let mut allowed = listing.keys().filter(|version| allows(engine, name, version)).peekable();
+        allowed.peek()?;
+        let newest = allowed.clone().next_back()?;
+        allowed
+            .all(|version| wheelless(listing, version))
+            .then(|| describe(engine, tags, name, newest, listing))
+    })
+}
+
+/// Whether the requirements and constraints that name a package allow a version of it.
+pub(crate) fn allows(engine: &Engine<'_>, name: &PackageName, version: &Version) -> bool {
+    let entries = engine.entries.requirements.iter().chain(&engine.entries.constraints);
+    entries.filter(|entry| entry.requirement.name == *name).all(|entry| {
+        entry
+            .requirement
+            .source
+            .version_specifiers()
+            .is_none_or(|specifiers| specifiers.contains(version))
+    })
+}
+
+pub(crate) fn describe(
+    engine: &Engine<'_>,
+    tags: &Tags,
+    name: &PackageName,
+    version: &Version,
+    listing: &Listing,
+) -> NoCompatibleWheel {
+    let target = &engine.request.target;
+    let files = listing.get(version).map(Vec::as_slice).unwrap_or_default();
+    let mut wheels_seen: Vec<WheelSeen> = files
+        .iter()
+        .filter(|(filename, _)| matches!(filename, DistFilename::WheelFilename(_)))
+        .filter_map(|(_, file)| {
+            WheelSeen::new(&file.filename, excluded_python(engine, file).as_deref(), target)
+        })
+        .collect();
+    wheels_seen.sort_by(|a, b| a.distance().cmp(&b.distance()));
+    let asked = engine.inputs.requirements.iter().filter(|entry| entry.requirement.name == *name);
+    NoCompatibleWheel {
+        package: name.to_string(),
+        version: version.to_string(),
+        asked: asked.map(crate::input::Entry::text).collect(),
+        needed_by: Vec::new(),
+        target: target.clone(),
+        wheels_seen,
+        has_sdist: files
+            .iter()
+            .any(|(filename, _)| matches!(filename, DistFilename::SourceDistFilename(_))),
+        newest_compatible: listing
+            .keys()
+            .rev()
+            .find(|version| !version.any_prerelease() && fits(listing, version, tags, engine))
+            .map(ToString::to_string),
+    }
+}
+
+/// Whether a version has a wheel for the target that isn't yanked.
+pub(crate) fn fits(listing: &Listing, version: &Version, tags: &Tags, engine: &Engine<'_>) -> bool {
+    listing.get(version).into_iter().flatten().any(|(filename, file)| {
+        let DistFilename::WheelFilename(filename) = filename else { return false };
+        filename.is_compatible(tags)
+            && excluded_python(engine, file).is_none()
+            && !file.yanked.as_deref().is_some_and(uv_pypi_types::Yanked::is_yanked)
+    })
+}
+
+/// Whether a version has files for the target's Python that aren't yanked.
+pub(crate) fn is_offered(engine: &Engine<'_>, listing: &Listing, version: &Version) -> bool {
+    listing.get(version).into_iter().flatten().any(|(_, file)| {
+        excluded_python(engine, file).is_none()
+            && !file.yanked.as_deref().is_some_and(uv_pypi_types::Yanked::is_yanked)
+    })
+}
+
+/// The file's `requires-python`, where it excludes the target's.
+fn excluded_python(engine: &Engine<'_>, file: &File) -> Option<String> {
+    let specifiers = file.requires_python.as_ref()?;
+    let version = &engine.markers.python_full_version().version;
+    (!specifiers.contains(version)).then(|| specifiers.to_string())
+}
+
+/// All files of a package: those of the first index that has it, and those of find-links.
+pub(crate) async fn listing(engine: &Engine<'_>, name: &PackageName) -> Result<Option<Listing>, Error> {
+    let mut listing = Listing::new();
+    let (entries, _) = engine.find_links.clone().into_parts();
+    for entry in entries {
+        let (filename, file, _) = entry.into_parts();
+        if filename.name() == name {
+            listing.entry(filename.version().clone()).or_default().push((filename, file));
+        }
+    }
+    let requests = Semaphore::new(CONCURRENT_REQUESTS);
+    let answer = engine.client.simple_detail(name, None, engine.context.capabilities(), &requests);
+    match answer.await {
+        Ok(answers) => {
+            for (_, answer) in answers {
+                add(answer, name, &mut listing);
+            }
+        }
+        Err(error) => match error.kind() {
+            ErrorKind::RemotePackageNotFound(_) | ErrorKind::NoIndex(_) => {}
+            _ => return Err(client_error(&error)),
+        },
+    }
+    Ok((!listing.is_empty()).then_some(listing))
+}
+
+fn add(answer: MetadataFormat, name: &PackageName, listing: &mut Listing) {
+    match answer {
+        MetadataFormat::Simple(archive) => {
+            for version in OwnedArchive::deserialize(&archive) {
+                listing.entry(version.version).or_default().extend(version.files.all(name));
+            }
+        }
+        MetadataFormat::Flat(entries) => {
+            for entry in entries {
+                let (filename, file, _) = entry.into_parts();
+                listing.entry(filename.version().clone()).or_default().push((filename, file));
+            }
+        }
+    }
+}
+
+fn not_found(engine: &Engine<'_>, name: &PackageName) -> Error {
+    let locations = engine.context.locations();
+    let capabilities = engine.context.capabilities();
+    for index in locations.fetch_indexes() {
+        if capabilities.unauthorized(index.url()) || capabilities.forbidden(index.url()) {
+            return Error::Unauthorized {
+                package: name.to_string(),
+                index: index.url().without_credentials().to_string(),
+            };
+        }
+    }
+    let indexes = locations.fetch_indexes().chain(locations.flat_indexes());
+    Error::PackageNotFound {
+        package: name.to_string(),
+        indexes: indexes.map(|index| index.url().without_credentials().to_string()).collect(),
+    }
+}
+
+fn distribution_error(error: &uv_distribution::Error, what: Option<String>) -> Error {
+    match error {
+        uv_distribution::Error::Client(error) => client_error(error),
+        error => Error::Resolver {
+            message: what.map_or_else(|| chain(error), |what| format!("{what}: {}", chain(error))),
+        },
+    }
+}
+
+fn client_error(error: &uv_client::Error) -> Error {
+    match error.kind() {
+        ErrorKind::WrappedReqwestError(url, cause) => Error::Index {
+            url: safe(url),
+            status: cause.status().map(|status| status.as_u16()),
+            cause: cause
+                .status()
+                .map_or_else(|| innermost(cause), |status| format!("it answered {status}")),
+            retries: error.retries(),
+        },
+        ErrorKind::Offline(url) => Error::Offline { what: url.clone() },
+        kind => Error::Resolver { message: chain(kind) },
+    }
+}
+
+/// The error of a find-links location.
+pub(crate) fn find_links_error(error: &FlatIndexError) -> Error {
+    match error {
+        FlatIndexError::FindLinksUrl(_, error) => client_error(error),
+        error => Error::Resolver { message: chain(error) },
+    }
+}
+
+fn safe(url: &DisplaySafeUrl) -> String {
+    url.without_credentials().to_string()
+}
+
+/// The cause that other causes come from, such as `Connection refused (os error 111)`.
+fn innermost(error: &dyn StdError) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    plain(&innermost.to_string())
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.ends_with(&message) {
+            text = format!("{text}: {message}");
+        }
+        cause = error.source();
+    }
+    plain(&text)
+}
+
+/// A text without the colours that uv puts in.
+fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! Inputs: where requirements come from, and the requirements that were read from there.
+//!
+//! Requirements follow the dependency specifiers specification. Nothing here depends on a target.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use uv_distribution_filename::WheelFilename;
+use uv_distribution_types::{Requirement, RequirementSource};
+use uv_normalize::PackageName;
+use uv_pep440::VersionSpecifiers;
+use uv_pep508::{Pep508Error, UnnamedRequirement, VersionOrUrl};
+use uv_pypi_types::VerbatimParsedUrl;
+use uv_requirements_txt::RequirementsTxtRequirement;
+
+use crate::error::{Error, Place};
+use crate::request::Indexes;
+use crate::{pyproject, requirements};
+
+/// One place that requirements come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A requirements file, as pip reads it. Relative paths in it are relative to its directory.
+    RequirementsFile(PathBuf),
+    /// The dependencies that a pyproject.toml declares, without the project itself.
+    Pyproject {
+        /// The file.
+        path: PathBuf,
+        /// Extras (`[project.optional-dependencies]`) to add to `[project] dependencies`.
+        extras: Vec<String>,
+        /// Dependency groups to add.
+        groups: Vec<String>,
+    },
+    /// A requirement: `httpx>=0.27`. Relative paths in it are relative to the current directory.
+    Requirement(String),
+}
+
+/// What was read from some inputs.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    pub(crate) requirements: Vec<Entry>,
+    pub(crate) constraints: Vec<Entry>,
+    pub(crate) index: Indexes,
+    pub(crate) require_hashes: bool,
+    pub(crate) requires_python: Vec<(PathBuf, VersionSpecifiers)>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A requirement, and what a requirements file adds to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) requirement: Requirement,
+    /// `sha256:…`, any of which the wheel may have.
+    pub(crate) hashes: Vec<String>,
+}
+
+impl Inputs {
+    /// Reads all of `inputs`, and the files that they include.
+    pub async fn read(inputs: &[Input]) -> Result<Self, Error> {
+        let mut all = Self::default();
+        for input in inputs {
+            match input {
+                Input::RequirementsFile(path) => requirements::read(path, &mut all).await?,
+                Input::Pyproject { path, extras, groups } => {
+                    pyproject::read(path, extras, groups, &mut all)?;
+                }
+                Input::Requirement(text) => {
+                    let directory = std::env::current_dir().unwrap_or_default();
+                    let place = Place::Given(text.clone());
+                    all.requirements.push(Entry::parse(text, &directory, place)?);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The requirements as written, apart from white space and the spelling of names. Sorted.
+    pub fn requirements(&self) -> Vec<String> {
+        lines(&self.requirements)
+    }
+
+    /// The constraints, likewise.
+    pub fn constraints(&self) -> Vec<String> {
+        lines(&self.constraints)
+    }
+
+    /// The indexes that requirements files name. URLs may hold credentials.
+    pub fn indexes(&self) -> &Indexes {
+        &self.index
+    }
+
+    /// What a reader should know about the files. Sorted.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// All that was read, as a text that is the same whenever it means the same: in another order,
+    /// in other files, with other comments. It holds no credentials.
+    pub fn fingerprint(&self) -> String {
+        let mut text = String::new();
+        let mut line = |keyword: &str, value: &str| {
+            text.push_str(keyword);
+            text.push(' ');
+            text.push_str(value);
+            text.push('\n');
+        };
+        for requirement in self.requirements() {
+            line("requirement", &requirement);
+        }
+        for constraint in self.constraints() {
+            line("constraint", &constraint);
+        }
+        // The order of indexes decides which one is asked first.
+        if let Some(url) = &self.index.default {
+            line("index", &without_credentials(url));
+        }
+        for url in &self.index.extra {
+            line("extra-index", &without_credentials(url));
+        }
+        for location in &self.index.find_links {
+            line("find-links", &without_credentials(location));
+        }
+        if self.index.no_index {
+            line("no-index", "true");
+        }
+        if self.require_hashes {
+            line("require-hashes", "true");
+        }
+        text
+    }
+}
+
+/// The name of a package as indexes and locks spell it: `Flask_SQLAlchemy` → `flask-sqlalchemy`.
+pub fn normalize_name(name: &str) -> Result<String, Error> {
+    PackageName::from_str(name).map(|name| name.to_string()).map_err(|error| Error::Invalid {
+        place: Place::Given(name.to_owned()),
+        message: error.to_string(),
+    })
+}
+
+impl Entry {
+    /// Reads a requirement in which relative paths are relative to `directory`.
+    pub(crate) fn parse(text: &str, directory: &Path, place: Place) -> Result<Self, Error> {
+        match RequirementsTxtRequirement::parse(text.trim(), directory, false) {
+            Ok(requirement) => Self::new(requirement, Vec::new(), place),
+            Err(error) => Err(Error::Invalid { place, message: parse_message(&error) }),
+        }
+    }
+
+    /// `place` is where the requirement was read.
+    pub(crate) fn new(
+        requirement: RequirementsTxtRequirement,
+        hashes: Vec<String>,
+        place: Place,
+    ) -> Result<Self, Error> {
+        let requirement = match requirement {
+            RequirementsTxtRequirement::Named(requirement) => requirement,
+            RequirementsTxtRequirement::Unnamed(requirement) => name(requirement, place)?,
+        };
+        Ok(Self { requirement: Requirement::from(requirement), hashes })
+    }
+
+    /// The requirement in one line, without credentials and without anything of this machine.
+    pub(crate) fn text(&self) -> String {
+        let Requirement { name, extras, marker, source, .. } = &self.requirement;
+        let mut text = name.to_string();
+        if !extras.is_empty() {
+            let mut extras: Vec<&str> = extras.iter().map(AsRef::as_ref).collect();
+            extras.sort_unstable();
+            text = format!("{text}[{}]", extras.join(","));
+        }
+        match source {
+            RequirementSource::Registry { specifier, .. } => text.push_str(&specifier.to_string()),
+            RequirementSource::Url { url, .. }
+            | RequirementSource::GitDirectory { url, .. }
+            | RequirementSource::GitPath { url, .. }
+            | RequirementSource::Path { url, .. }
+            | RequirementSource::Directory { url, .. } => {
+                let url = url.given().map_or_else(|| url.to_string(), without_credentials);
+                text = format!("{text} @ {url}");
+            }
+        }
+        if let Some(marker) = marker.try_to_string() {
+            text = format!("{text} ; {marker}");
+        }
+        let mut hashes = self.hashes.clone();
+        hashes.sort_unstable();
+        for hash in hashes {
+            text = format!("{text} --hash={hash}");
+        }
+        text
+    }
+}
+
+/// The names of packages, at the front of wheels' file names, stand in for names left out.
+fn name(
+    requirement: UnnamedRequirement<VerbatimParsedUrl>,
+    place: Place,
+) -> Result<uv_pep508::Requirement<VerbatimParsedUrl>, Error> {
+    let file = requirement.url.verbatim.path().rsplit('/').next().unwrap_or_default();
+    // A `+` of a local version is often escaped.
+    let file = file.replace("%2B", "+").replace("%2b", "+");
+    let name = match WheelFilename::from_str(&file) {
+        Ok(filename) => filename.name,
+        // It can't be installed anyway; a name lets it come as far as the error that says so.
+        Err(_) => file
+            .split(['-', '.', '@'])
+            .next()
+            .and_then(|stem| PackageName::from_str(stem).ok())
+            .ok_or_else(|| Error::Invalid {
+                place,
+                message: "expected a requirement or the path of a wheel".to_owned(),
+            })?,
+    };
+    Ok(uv_pep508::Requirement {
+        name,
+        extras: requirement.extras,
+        version_or_url: Some(VersionOrUrl::Url(requirement.url)),
+        marker: requirement.marker,
+        origin: requirement.origin,
+    })
+}
+
+/// The first line says what is wrong; the others draw it, and add nothing that a place doesn't.
+pub(crate) fn parse_message(error: &Pep508Error<VerbatimParsedUrl>) -> String {
+    let message = error.message.to_string();
+    let first = message.lines().next().unwrap_or_default().trim_end_matches(':');
+    format!("{first}: `{}`", error.input)
+}
+
+/// A URL or path without the user and password in it. `${VARIABLES}` are names, not secrets.
+pub(crate) fn without_credentials(location: &str) -> String {
+    let Some((scheme, rest)) = location.split_once("://") else { return location.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let host = rest[..end].rsplit_once('@').map_or(&rest[..end], |(_, host)| host);
+    format!("{scheme}://{host}{}", &rest[end..])
+}
+
+fn lines(entries: &[Entry]) -> Vec<String> {
+    let mut lines: Vec<String> = entries.iter().map(Entry::text).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    lines
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,30 @@
+//! Requirements to pinned wheels, for one target at a time.
+//!
+//! The uv crates do the resolving (`uv.rs`, `context.rs`); they promise no stable API, so nothing
+//! of theirs appears in this crate's own. Nothing of the host reaches a result either: the Python
+//! version, the libc and the architecture are those of the [`Target`].
+
+mod context;
+mod diagnose;
+mod downgrade;
+mod error;
+#[cfg(test)]
+mod harness;
+mod input;
+mod misfit;
+mod pyproject;
+mod request;
+mod requirements;
+mod resolution;
+mod tags;
+mod target;
+mod uv;
+
+pub use downgrade::Downgrade;
+pub use error::{Error, NotAWheel, Place};
+pub use input::{Input, Inputs, normalize_name};
+pub use misfit::{Misfit, NoCompatibleWheel, TagPart, WheelSeen};
+pub use request::{Indexes, Request};
+pub use resolution::{Pinned, Resolution};
+pub use target::{Arch, Libc, Target};
+pub use uv::resolve;

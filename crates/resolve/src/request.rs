@@ -1,0 +1,66 @@
+//! Requests: everything that a resolution depends on, the index's answers apart.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::input::Input;
+use crate::target::Target;
+
+/// What to resolve, for which target, from which indexes.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What the wheels must fit.
+    pub target: Target,
+    /// Where the requirements come from.
+    pub inputs: Vec<Input>,
+    /// Where packages come from. What it leaves open, a requirements file may set.
+    pub index: Indexes,
+    /// Limits on versions, as in a constraints file: they add no package.
+    pub constraints: Vec<String>,
+    /// Requirements that replace those of the same name, wherever they are made.
+    pub overrides: Vec<String>,
+    /// Packages that are left out, though something requires them.
+    pub exclude: Vec<String>,
+    /// Versions to take where they are allowed and fit, by name: those of an older lock, or of
+    /// another target. They are preferred, not required.
+    pub prefer: BTreeMap<String, String>,
+    /// Packages that may go back to another major version, or to one 18 months older, where the
+    /// newer ones have no wheel for the target.
+    pub allow_downgrade: Vec<String>,
+    /// Whether to answer from the cache alone.
+    pub offline: bool,
+    /// A directory for the index's answers. Made where missing; several requests may share it.
+    pub cache: PathBuf,
+}
+
+impl Request {
+    /// A request with nothing but the necessary: uv's default index, no preferences.
+    pub fn new(target: Target, inputs: Vec<Input>, cache: PathBuf) -> Self {
+        Self {
+            target,
+            inputs,
+            index: Indexes::default(),
+            constraints: Vec::new(),
+            overrides: Vec::new(),
+            exclude: Vec::new(),
+            prefer: BTreeMap::new(),
+            allow_downgrade: Vec::new(),
+            offline: false,
+            cache,
+        }
+    }
+}
+
+/// The indexes that packages come from. For each package the first one that has it is used:
+/// `extra` in their order, then `default`. URLs may hold credentials.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Indexes {
+    /// The URL of the main index. None stands for uv's default.
+    pub default: Option<String>,
+    /// The URLs of further indexes, asked before the main one.
+    pub extra: Vec<String>,
+    /// Directories, or URLs of pages, with wheels. Theirs are added to those of the indexes.
+    pub find_links: Vec<String>,
+    /// Whether to use `find_links` alone.
+    pub no_index: bool,
+}

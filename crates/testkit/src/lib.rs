@@ -1,0 +1,27 @@
+//! Wheels, .debs, a package index and a Debian archive, made in memory for tests.
+
+mod body;
+mod context;
+mod deb;
+mod debian_archive;
+mod debian_base;
+mod fault;
+mod index;
+mod installed;
+mod materialise;
+mod server;
+mod signing;
+mod wheel;
+pub mod zip;
+
+pub use context::{Context, Run, Running};
+pub use deb::{Compression, DebBuilder};
+pub use debian_archive::DebianArchive;
+pub use debian_base::{GLIBC_VERSION, PYTHON_VERSION, elf, multiarch};
+pub use fault::Fault;
+pub use index::PackageIndex;
+pub use installed::compare_with_uv;
+pub use materialise::{materialise, read_content};
+pub use server::{Served, Server};
+pub use signing::ArchiveKey;
+pub use wheel::WheelBuilder;

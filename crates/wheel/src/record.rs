@@ -1,0 +1,379 @@
+//! RECORD: the list of a wheel's files with their checksums ("Recording installed projects", section
+//! The RECORD file, and "Binary distribution format", section The .dist-info directory).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use oci::Checksum;
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
+
+/// What to do about a RECORD that does not describe its wheel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RecordPolicy {
+    /// Refuse the wheel.
+    #[default]
+    Strict,
+    /// Take the wheel as it is, and warn.
+    Warn,
+}
+
+/// What RECORD says of one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Row {
+    /// Its checksum; None where there is none.
+    pub checksum: Option<Checksum>,
+    /// Its size in bytes; None where there is none.
+    pub size: Option<u64>,
+}
+
+/// What is wrong with RECORD about one path. Reads on after `RECORD `, and the path follows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordFault {
+    /// Not UTF-8 (the path is empty).
+    #[error("is not UTF-8")]
+    NotUtf8,
+    /// A row that has not three fields.
+    #[error("has a row of {count} fields instead of 3 for")]
+    Fields {
+        /// Number of fields.
+        count: usize,
+    },
+    /// A leading `/` or `./`, or backslashes.
+    #[error("has a path that is not relative to the wheel's root with `/` between its parts:")]
+    OddPath,
+    /// Two rows that say different things.
+    #[error("has two rows that differ for")]
+    Twice,
+    /// A member of the archive without a row.
+    #[error("does not list")]
+    NotListed,
+    /// A row without a member.
+    #[error("lists what is not in the archive:")]
+    NotInArchive,
+    /// A row without a checksum.
+    #[error("has no checksum for")]
+    NoChecksum,
+    /// md5, sha1 and the like.
+    #[error("has a checksum of {algorithm}, which is weaker than sha256, for")]
+    Weak {
+        /// Name of the algorithm.
+        algorithm: String,
+    },
+    /// A checksum that cannot be read.
+    #[error("has `{text}`, which is not a checksum, for")]
+    Checksum {
+        /// The field.
+        text: String,
+    },
+    /// The file is another one.
+    #[error("has {}, but the file has {}:", .0.expected, .0.found)]
+    Mismatch(Box<Mismatch>),
+    /// The file has another size. With the right checksum that is only a slip.
+    #[error("has a size of {stated} for a file of {actual} bytes:")]
+    Size {
+        /// What RECORD says.
+        stated: u64,
+        /// What the archive says.
+        actual: u64,
+    },
+}
+
+/// A file that is not the one RECORD describes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// What RECORD says.
+    pub expected: Checksum,
+    /// What the file has.
+    pub found: Checksum,
+}
+
+/// The rows of a RECORD by path.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Record {
+    rows: BTreeMap<String, Row>,
+}
+
+impl Record {
+    /// Parses the contents of a RECORD. What is wrong is listed beside what could be read: whether
+    /// that matters is for the caller to say.
+    pub fn parse(bytes: &[u8]) -> (Self, Vec<(String, RecordFault)>) {
+        let mut record = Self::default();
+        let mut faults = Vec::new();
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            return (record, vec![(String::new(), RecordFault::NotUtf8)]);
+        };
+        for fields in Rows(text.strip_prefix('\u{feff}').unwrap_or(text)) {
+            record.take_row(fields, &mut faults);
+        }
+        (record, faults)
+    }
+
+    fn take_row(&mut self, fields: Vec<String>, faults: &mut Vec<(String, RecordFault)>) {
+        let count = fields.len();
+        let mut fields = fields.into_iter();
+        let written = fields.next().unwrap_or_default();
+        let path = written.replace('\\', "/");
+        let path = path
+            .trim_start_matches("./")
+            .trim_start_matches('/')
+            .to_owned();
+        // Some writers list directories, which have nothing to check.
+        if path.is_empty() || path.ends_with('/') {
+            return;
+        }
+        if path != written {
+            faults.push((written, RecordFault::OddPath));
+        }
+        if count != 3 {
+            faults.push((path.clone(), RecordFault::Fields { count }));
+        }
+        let checksum = match parse_checksum(&fields.next().unwrap_or_default()) {
+            Ok(checksum) => checksum,
+            Err(fault) => {
+                faults.push((path.clone(), fault));
+                None
+            }
+        };
+        let size = fields.next().and_then(|size| size.trim().parse().ok());
+        let row = Row { checksum, size };
+        match self.rows.insert(path.clone(), row) {
+            Some(previous) if previous != row => faults.push((path, RecordFault::Twice)),
+            _ => {}
+        }
+    }
+
+    /// The row of `path`.
+    pub fn get(&self, path: &str) -> Option<&Row> {
+        self.rows.get(path)
+    }
+
+    /// All rows, sorted by path.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Row)> {
+        self.rows.iter().map(|(path, row)| (path.as_str(), row))
+    }
+
+    /// Sets the row of `path`.
+    pub fn insert(&mut self, path: String, row: Row) {
+        self.rows.insert(path, row);
+    }
+
+    /// The contents of a RECORD: rows sorted by path, as Python's `csv` writes them.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        for (path, row) in &self.rows {
+            write_field(&mut text, path);
+            text.push(',');
+            if let Some(checksum) = &row.checksum {
+                text.push_str(&print_checksum(checksum));
+            }
+            text.push(',');
+            if let Some(size) = row.size {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "{size}");
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+impl Row {
+    /// The row of a file that holds `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self {
+            checksum: Some(Checksum::Sha256(Sha256::digest(bytes).into())),
+            size: Some(bytes.len() as u64),
+        }
+    }
+}
+
+/// The checksum of `bytes` by the algorithm of `like`.
+pub(crate) fn checksum_like(like: &Checksum, bytes: &[u8]) -> Checksum {
+    match like {
+        Checksum::Sha256(_) => Checksum::Sha256(Sha256::digest(bytes).into()),
+        Checksum::Sha384(_) => Checksum::Sha384(Sha384::digest(bytes).into()),
+        Checksum::Sha512(_) => Checksum::Sha512(Sha512::digest(bytes).into()),
+    }
+}
+
+fn parse_checksum(text: &str) -> Result<Option<Checksum>, RecordFault> {
+    fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
+        URL_SAFE_NO_PAD
+            .decode(text.trim_end_matches('='))
+            .ok()?
+            .try_into()
+            .ok()
+    }
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let (algorithm, value) = text.split_once('=').unwrap_or((text, ""));
+    let checksum = match algorithm {
+        "sha256" => decode(value).map(Checksum::Sha256),
+        "sha384" => decode(value).map(Checksum::Sha384),
+        "sha512" => decode(value).map(Checksum::Sha512),
+        "md5" | "sha1" | "sha224" => {
+            return Err(RecordFault::Weak {
+                algorithm: algorithm.to_owned(),
+            });
+        }
+        _ => None,
+    };
+    checksum.map(Some).ok_or_else(|| RecordFault::Checksum {
+        text: text.to_owned(),
+    })
+}
+
+fn print_checksum(checksum: &Checksum) -> String {
+    match checksum {
+        Checksum::Sha256(bytes) => format!("sha256={}", URL_SAFE_NO_PAD.encode(bytes)),
+        Checksum::Sha384(bytes) => format!("sha384={}", URL_SAFE_NO_PAD.encode(bytes)),
+        Checksum::Sha512(bytes) => format!("sha512={}", URL_SAFE_NO_PAD.encode(bytes)),
+    }
+}
+
+fn write_field(text: &mut String, field: &str) {
+    if field.contains([',', '"', '\n', '\r']) {
+        text.push('"');
+        text.push_str(&field.replace('"', "\"\""));
+        text.push('"');
+    } else {
+        text.push_str(field);
+    }
+}
+
+/// The rows of a CSV text in Python's default dialect; blank lines are none.
+struct Rows<'a>(&'a str);
+
+impl Iterator for Rows<'_> {
+    type Item = Vec<String>;
+
+    fn next(&mut self) -> Option<Vec<String>> {
+        self.0 = self.0.trim_start_matches(['\r', '\n']);
+        if self.0.is_empty() {
+            return None;
+        }
+        let mut fields = vec![self.field()];
+        while let Some(rest) = self.0.strip_prefix(',') {
+            self.0 = rest;
+            fields.push(self.field());
+        }
+        Some(fields)
+    }
+}
+
+impl Rows<'_> {
+    fn field(&mut self) -> String {
+        let mut field = String::new();
+        if let Some(rest) = self.0.strip_prefix('"') {
+            self.0 = rest;
+            loop {
+                let Some((text, rest)) = self.0.split_once('"') else {
+                    field.push_str(self.0);
+                    self.0 = "";
+                    return field;
+                };
+                field.push_str(text);
+                self.0 = rest;
+                let Some(rest) = self.0.strip_prefix('"') else {
+                    break;
+                };
+                field.push('"');
+                self.0 = rest;
+            }
+        }
+        let end = self.0.find([',', '\r', '\n']).unwrap_or(self.0.len());
+        let (text, rest) = self.0.split_at(end);
+        field.push_str(text);
+        self.0 = rest;
+        field
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const EMPTY: &str = "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
+
+    fn check(text: &str) -> (Vec<String>, Vec<String>) {
+        let (record, faults) = Record::parse(text.as_bytes());
+        let faults = faults
+            .iter()
+            .map(|(path, fault)| format!("{fault} {path}"))
+            .collect();
+        (
+            record.to_text().lines().map(str::to_owned).collect(),
+            faults,
+        )
+    }
+
+    #[test]
+    fn rows_are_read_and_written_sorted() {
+        let text =
+            format!("b.py,{EMPTY},0\r\n\r\n\"a,\"\"b.py\",{EMPTY}=,0\nx-1.dist-info/RECORD,,");
+        let (rows, faults) = check(&text);
+        assert_eq!(
+            rows,
+            [
+                format!("\"a,\"\"b.py\",{EMPTY},0"),
+                format!("b.py,{EMPTY},0"),
+                "x-1.dist-info/RECORD,,".to_owned()
+            ]
+        );
+        assert_eq!(faults, Vec::<String>::new());
+    }
+
+    #[test]
+    fn sha384_and_sha512_are_as_good() {
+        for like in [Checksum::Sha384([0; 48]), Checksum::Sha512([0; 64])] {
+            let checksum = checksum_like(&like, b"x");
+            assert_eq!(
+                parse_checksum(&print_checksum(&checksum)),
+                Ok(Some(checksum))
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_listed() {
+        let (rows, faults) = check(&format!(
+            "/a,{EMPTY},0\n./b,{EMPTY},0\nc\\d,{EMPTY},0\ne,md5=AA,0\nf,sha256=AA,0\ng,{EMPTY}\n\
+             h,{EMPTY},0\nh,{EMPTY},1\ni,what,0\nj/,,\n"
+        ));
+        insta::assert_snapshot!(faults.join("\n"), @"
+        has a path that is not relative to the wheel's root with `/` between its parts: /a
+        has a path that is not relative to the wheel's root with `/` between its parts: ./b
+        has a path that is not relative to the wheel's root with `/` between its parts: c\\d
+        has a checksum of md5, which is weaker than sha256, for e
+        has `sha256=AA`, which is not a checksum, for f
+        has a row of 2 fields instead of 3 for g
+        has two rows that differ for h
+        has `what`, which is not a checksum, for i
+        ");
+        assert_eq!(rows[2], format!("c/d,{EMPTY},0"));
+        assert_eq!(
+            Record::parse(b"\xff").1,
+            [(String::new(), RecordFault::NotUtf8)]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(paths in proptest::collection::vec("[a-z,\"\n\r é]{1,9}z", 0..9)) {
+            let mut record = Record::default();
+            for path in paths {
+                record.insert(path.clone(), Row::of(path.as_bytes()));
+            }
+            prop_assert_eq!(Record::parse(record.to_text().as_bytes()), (record, vec![]));
+        }
+
+        #[test]
+        fn any_bytes_are_parsed(bytes in proptest::collection::vec(any::<u8>(), 0..99)) {
+            Record::parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What each crate may import: absences that the architecture stands on.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use crate::samples::workspace;
+
+/// Crates of uv that hold one noun of a specification and import no resolver and no network.
+const LEAVES: [&str; 5] = [
+    "uv-distribution-filename",
+    "uv-normalize",
+    "uv-pep440",
+    "uv-pep508",
+    "uv-platform-tags",
+];
+
+/// What a crate's manifest names under `[dependencies]`.
+fn dependencies(name: &str) -> BTreeSet<String> {
+    let path = workspace().join("crates").join(name).join("Cargo.toml");
+    let manifest: toml::Value = toml::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let table = manifest["dependencies"].as_table().unwrap();
+    table.keys().cloned().collect()
+}
+
+#[test]
+fn oci_knows_no_network_no_python_no_debian() {
+    for forbidden in dependencies("oci") {
+        let network = ["reqwest", "hyper", "tokio", "url"].contains(&forbidden.as_str());
+        let other = ["wheel", "resolve", "deb", "pgp", "liblzma"].contains(&forbidden.as_str());
+        assert!(
+            !network && !other && !forbidden.starts_with("uv-"),
+            "oci imports {forbidden}"
+        );
+    }
+}
+
+#[test]
+fn uv_lives_in_resolve_alone() {
+    for name in ["oci", "wheel", "deb", "oxcart", "testkit"] {
+        for dependency in dependencies(name) {
+            let leaf = LEAVES.contains(&dependency.as_str());
+            assert!(
+                leaf || !dependency.starts_with("uv-"),
+                "{name} imports {dependency}"
+            );
+        }
+    }
+}
+
+#[test]
+fn wheel_and_deb_know_no_network() {
+    for name in ["wheel", "deb"] {
+        for dependency in dependencies(name) {
+            let network = ["reqwest", "hyper", "tokio"].contains(&dependency.as_str());
+            assert!(!network, "{name} imports {dependency}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The end-to-end tests.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod bad_input;
+mod boundaries;
+mod build;
+mod commands;
+mod emulation;
+mod images;
+mod once;
+mod oracles;
+mod pins;
+mod project;
+mod readme;
+mod reproducible;
+mod samples;
+mod skip;
+mod uv_equal;
