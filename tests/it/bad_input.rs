@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use testkit::{DebianArchive, Fault, WheelBuilder};
+use testkit::{DebianArchive, Fault, Run, WheelBuilder};
 
 use crate::project::{BUILD, Project, STANDARD, demo, native, noise};
 
 /// Builds a project that cannot be built, reads the message, mends it, and builds it.
 #[track_caller]
-fn check(project: &mut Project, says: &[&str], mend: impl FnOnce(&mut Project)) {
+fn check(project: &mut Project, says: &[&str], mend: impl FnOnce(&mut Project)) -> Run {
     let run = project.context.fails(BUILD);
     run.says(says);
     assert!(!run.stderr.contains("panicked"), "{}", run.account());
@@ -21,26 +21,41 @@ fn check(project: &mut Project, says: &[&str], mend: impl FnOnce(&mut Project)) 
     project.build(&[]);
     project.image("linux/amd64");
     project.assert_store_is_whole();
+    run
 }
 
 /// What must be locked again because its file was replaced.
 fn relock(project: &Project, name: &str) {
-    project.context.succeeds(["lock", &format!("--upgrade={name}")]);
+    project
+        .context
+        .succeeds(["lock", &format!("--upgrade={name}")]);
 }
 
 #[test]
 fn an_unknown_key_suggests_the_nearest() {
     let mut project = Project::standard();
     project.configure(&STANDARD.replace("platforms =", "platfroms ="));
-    let says = ["error: [PROJECT]/oxcart.toml", "`platfroms`", "did you mean `platforms`?"];
-    check(&mut project, &says, |project| project.configure(STANDARD));
+    let run = check(&mut project, &[], |project| project.configure(STANDARD));
+    insta::assert_snapshot!(run.message(), @r#"
+    error: [PROJECT]/oxcart.toml is not valid
+      caused by: TOML parse error at line 4, column 1
+      |
+    4 | platfroms = ["linux/amd64", "linux/arm64"]
+      | ^^^^^^^^^
+    unknown field `platfroms`, expected one of `name`, `platforms`, `base`, `annotations`, `compression`, `max-layers`
+    hint: did you mean `platforms`?
+    "#);
 }
 
 #[test]
 fn an_unknown_platform_suggests_the_nearest() {
     let mut project = Project::standard();
     project.configure(&STANDARD.replace("linux/arm64", "linux/arm46"));
-    let says = ["error: [PROJECT]/oxcart.toml", "`linux/arm46`", "did you mean `linux/arm64`?"];
+    let says = [
+        "error: [PROJECT]/oxcart.toml",
+        "`linux/arm46`",
+        "did you mean `linux/arm64`?",
+    ];
     check(&mut project, &says, |project| project.configure(STANDARD));
 }
 
@@ -48,31 +63,46 @@ fn an_unknown_platform_suggests_the_nearest() {
 fn broken_toml_names_the_line() {
     let mut project = Project::standard();
     project.configure(&STANDARD.replace("user = \"nonroot\"", "user = nonroot"));
-    check(&mut project, &["[PROJECT]/oxcart.toml", "line 19"], |project| project.configure(STANDARD));
+    check(
+        &mut project,
+        &["[PROJECT]/oxcart.toml", "line 17"],
+        |project| project.configure(STANDARD),
+    );
 }
 
 #[test]
 fn a_missing_requirements_file_suggests_the_nearest() {
     let mut project = Project::standard();
     project.configure(&STANDARD.replace("\"requirements.txt\"", "\"requirement.txt\""));
-    let says = ["[PROJECT]/requirement.txt does not exist", "did you mean `requirements.txt`?"];
+    let says = [
+        "[PROJECT]/requirement.txt does not exist",
+        "did you mean `requirements.txt`?",
+    ];
     check(&mut project, &says, |project| project.configure(STANDARD));
 }
 
 #[test]
 fn a_broken_requirement_names_file_and_line() {
     let mut project = Project::standard();
-    project.context.write("requirements.txt", "demo==1.0\nnative ===== 3\n");
-    check(&mut project, &["[PROJECT]/requirements.txt:2"], |project| project.write_standard());
+    project
+        .context
+        .write("requirements.txt", "demo==1.0\nnative ===== 3\n");
+    check(&mut project, &["[PROJECT]/requirements.txt:2"], |project| {
+        project.write_standard()
+    });
 }
 
 #[test]
 fn a_package_that_no_index_has() {
     let mut project = Project::standard();
     project.context.write("requirements.txt", "demo\nnaitve\n");
-    check(&mut project, &["no package is called `naitve`", "check the spelling"], |project| {
-        project.write_standard();
-    });
+    check(
+        &mut project,
+        &["no package is called `naitve`", "check the spelling"],
+        |project| {
+            project.write_standard();
+        },
+    );
 }
 
 #[test]
@@ -80,24 +110,34 @@ fn no_wheel_for_one_platform() {
     let mut project = Project::standard();
     let arm64 = native("arm64", "aarch64");
     project.index.remove(&arm64.filename());
-    let says = [
-        "linux/arm64",
-        "no wheel of native 3.1 fits the image",
-        "asked for: native",
-        "native-3.1-cp313-cp313-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
-        "is for x86_64, the image is aarch64",
-        "hint:",
-    ];
-    check(&mut project, &says, |project| {
+    let run = check(&mut project, &[], |project| {
         project.index.add(&arm64);
     });
+    insta::assert_snapshot!(run.message(), @"
+    error: the dependencies for linux/arm64 cannot be resolved
+      caused by: no wheel of native 3.1 fits the image (Linux aarch64, glibc 2.41, CPython 3.13.5)
+      asked for: native
+      the closest of its 2 wheels:
+        native-3.1-cp313-cp313-manylinux_2_17_armv7l.manylinux2014_armv7l.whl
+          platform: manylinux2014_armv7l is for armv7l, the image is aarch64
+        native-3.1-cp313-cp313-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
+          platform: manylinux2014_x86_64 is for x86_64, the image is aarch64
+      no version of it has a wheel that fits
+    hint: build a wheel of native for aarch64 elsewhere and name its directory with `find-links`
+    ");
 }
 
 #[test]
 fn requirements_that_contradict_each_other() {
     let mut project = Project::standard();
-    project.context.write("requirements.txt", "demo==1.0\nhelper<2\nnative\n");
-    check(&mut project, &["have no solution", "helper>=2,<3"], |project| project.write_standard());
+    project
+        .context
+        .write("requirements.txt", "demo==1.0\nhelper<2\nnative\n");
+    check(
+        &mut project,
+        &["have no solution", "helper>=2,<3"],
+        |project| project.write_standard(),
+    );
 }
 
 #[test]
@@ -105,18 +145,29 @@ fn a_wheel_that_is_not_what_was_locked() {
     let mut project = Project::standard();
     project.index.fault("*/demo-*.whl", Fault::WrongBytes);
     let expected = format!("expected sha256:{}", demo().sha256());
-    let says = ["demo-1.0-py3-none-any.whl", "gives sha256:", &expected, "hint:"];
+    let says = [
+        "demo-1.0-py3-none-any.whl",
+        "gives sha256:",
+        &expected,
+        "hint:",
+    ];
     check(&mut project, &says, |project| project.index.clear_faults());
 }
 
 #[test]
 fn a_wheel_that_comes_cut_off() {
     let mut project = Project::standard();
-    project.index.fault("*/demo-*.whl", Fault::Truncate { length: 100 });
+    project
+        .index
+        .fault("*/demo-*.whl", Fault::Truncate { length: 100 });
     let expected = format!("expected sha256:{}", demo().sha256());
-    check(&mut project, &["demo-1.0-py3-none-any.whl", &expected], |project| {
-        project.index.clear_faults();
-    });
+    check(
+        &mut project,
+        &["demo-1.0-py3-none-any.whl", &expected],
+        |project| {
+            project.index.clear_faults();
+        },
+    );
 }
 
 /// Wheels whose digests are right and whose contents are not.
@@ -132,13 +183,19 @@ fn check_broken_wheel(broken: &WheelBuilder, says: &[&str]) {
 #[test]
 fn a_wheel_that_was_published_cut_off() {
     let length = demo().build().len() / 2;
-    check_broken_wheel(&demo().truncated(length), &["demo-1.0-py3-none-any.whl is not a zip archive"]);
+    check_broken_wheel(
+        &demo().truncated(length),
+        &["demo-1.0-py3-none-any.whl is not a zip archive"],
+    );
 }
 
 #[test]
 fn a_wheel_that_reaches_out_of_its_place() {
     let wheel = demo().extra_member("../../../etc/cron.d/x", b"* * * * * root true\n");
-    let says = ["demo-1.0-py3-none-any.whl: member \"../../../etc/cron.d/x\"", "`..`"];
+    let says = [
+        "demo-1.0-py3-none-any.whl: member \"../../../etc/cron.d/x\"",
+        "`..`",
+    ];
     check_broken_wheel(&wheel, &says);
 }
 
@@ -157,17 +214,27 @@ fn a_wheel_whose_record_is_wrong() {
 
 #[test]
 fn a_wheel_whose_checksum_is_wrong() {
-    check_broken_wheel(&demo().wrong_crc("demo/data.txt"), &["demo-1.0-py3-none-any.whl", "demo/data.txt"]);
+    check_broken_wheel(
+        &demo().wrong_crc("demo/data.txt"),
+        &["demo-1.0-py3-none-any.whl", "demo/data.txt"],
+    );
 }
 
 #[test]
 fn a_wrong_record_can_be_let_pass_by_name() {
     let project = Project::standard();
     project.index.add(&demo().wrong_record_hash("demo/cli.py"));
-    project.configure(&STANDARD.replace("[[app]]", "[dependencies.record]\ndemo = \"warn\"\n\n[[app]]"));
+    project.configure(&STANDARD.replace(
+        "[[app]]",
+        "[dependencies.record]\ndemo = \"warn\"\n\n[[app]]",
+    ));
     let run = project.context.succeeds(BUILD);
     run.says(&["warning:", "demo-1.0-py3-none-any.whl", "demo/cli.py"]);
-    assert!(project.image("linux/arm64").has("opt/venv/lib/python3.13/site-packages/demo/cli.py"));
+    assert!(
+        project
+            .image("linux/arm64")
+            .has("opt/venv/lib/python3.13/site-packages/demo/cli.py")
+    );
 }
 
 #[test]
@@ -181,19 +248,28 @@ fn a_base_without_python() {
 #[test]
 fn a_base_with_another_python_than_configured() {
     let mut project = Project::standard();
-    project.configure(&STANDARD.replace("[dependencies]", "[python]\nversion = \"3.12\"\n\n[dependencies]"));
+    project.configure(&STANDARD.replace(
+        "[dependencies]",
+        "[python]\nversion = \"3.12\"\n\n[dependencies]",
+    ));
     let says = ["3.12", "debian:trixie has Python 3.13.5", "hint:"];
     check(&mut project, &says, |project| project.configure(STANDARD));
 }
 
 #[test]
 fn a_debian_release_by_a_stranger() {
-    check_archive(DebianArchive::signed_by_another_key, &["InRelease is not to be trusted", "no good signature"]);
+    check_archive(
+        DebianArchive::signed_by_another_key,
+        &["InRelease is not to be trusted", "no good signature"],
+    );
 }
 
 #[test]
 fn a_debian_release_that_was_changed() {
-    check_archive(DebianArchive::tampered_releases, &["InRelease is not to be trusted", "no good signature"]);
+    check_archive(
+        DebianArchive::tampered_releases,
+        &["InRelease is not to be trusted", "no good signature"],
+    );
 }
 
 #[test]
@@ -203,33 +279,44 @@ fn a_debian_release_that_expired() {
     project.archive.valid_until(old);
     check(&mut project, &["was valid until", old], |project| {
         let accept = "[debian]\naccept-expired = true\n";
-        let text = project.context.read("oxcart.toml").replace("[debian]\n", accept);
+        let text = project
+            .context
+            .read("oxcart.toml")
+            .replace("[debian]\n", accept);
         project.context.write("oxcart.toml", text);
     });
 }
 
 #[test]
 fn debian_packages_that_the_release_does_not_list() {
-    check_archive(DebianArchive::tampered_packages, &["Packages", "expected sha256:"]);
+    check_archive(
+        DebianArchive::tampered_packages,
+        &["Packages", "expected sha256:"],
+    );
 }
 
 #[test]
 fn a_deb_that_is_not_what_packages_says() {
-    let wrong = |archive: &'_ DebianArchive| {
-        archive.wrong_deb_bytes("tzdata");
-    };
     let mut project = Project::standard();
-    wrong(&project.archive);
-    check(&mut project, &["tzdata_2025b-4+deb13u1_all.deb", "expected sha256:"], |project| {
-        project.archive.mend();
-    });
+    project.archive.wrong_deb_bytes("tzdata");
+    check(
+        &mut project,
+        &["tzdata_2025b-4+deb13u1_all.deb", "expected sha256:"],
+        |project| {
+            project.archive.mend();
+        },
+    );
 }
 
 #[test]
 fn a_system_package_that_does_not_exist() {
     let mut project = Project::standard();
-    project.configure(&format!("{STANDARD}\n[system]\npackages = [\"libgomp11\"]\n"));
-    check(&mut project, &["[system]", "libgomp11"], |project| project.configure(STANDARD));
+    project.configure(&format!(
+        "{STANDARD}\n[system]\npackages = [\"libgomp11\"]\n"
+    ));
+    check(&mut project, &["[system]", "libgomp11"], |project| {
+        project.configure(STANDARD)
+    });
 }
 
 fn check_archive(fault: fn(&DebianArchive) -> &DebianArchive, says: &[&str]) {
@@ -253,27 +340,51 @@ fn no_network() {
 #[test]
 fn an_index_with_a_passing_trouble_is_asked_again() {
     let project = Project::standard();
-    project.index.fault("/simple/demo/", Fault::Unavailable { times: 2 });
-    project.index.fault("*/helper-*.whl", Fault::Unavailable { times: 2 });
-    project.archive.fault("*/trixie/InRelease", Fault::Unavailable { times: 2 });
+    project
+        .index
+        .fault("/simple/demo/", Fault::Unavailable { times: 2 });
+    project
+        .index
+        .fault("*/helper-*.whl", Fault::Unavailable { times: 2 });
+    project
+        .archive
+        .fault("*/trixie/InRelease", Fault::Unavailable { times: 2 });
     project.build(&[]);
     project.image("linux/arm64");
     let statuses = |served: Vec<testkit::Served>, end: &str| -> Vec<u16> {
-        served.iter().filter(|it| it.path.ends_with(end)).map(|it| it.status).take(3).collect()
+        served
+            .iter()
+            .filter(|it| it.path.ends_with(end))
+            .map(|it| it.status)
+            .take(3)
+            .collect()
     };
-    assert_eq!(statuses(project.index.served(), "/simple/demo/"), [503, 503, 200]);
-    assert_eq!(statuses(project.index.served(), "helper-2.0-py3-none-any.whl"), [503, 503, 200]);
-    assert_eq!(statuses(project.archive.served(), "/trixie/InRelease"), [503, 503, 200]);
+    assert_eq!(
+        statuses(project.index.served(), "/simple/demo/"),
+        [503, 503, 200]
+    );
+    assert_eq!(
+        statuses(project.index.served(), "helper-2.0-py3-none-any.whl"),
+        [503, 503, 200]
+    );
+    assert_eq!(
+        statuses(project.archive.served(), "/trixie/InRelease"),
+        [503, 503, 200]
+    );
 }
 
 #[test]
 fn a_broken_connection_is_taken_up_where_it_broke() {
     let project = Project::standard();
-    let large = WheelBuilder::simple("large", "1.0").stored().file("large/noise", &noise(300_000, 1));
+    let large = WheelBuilder::simple("large", "1.0")
+        .stored()
+        .file("large/noise", &noise(300_000, 1));
     project.index.add(&large);
     project.context.write("requirements.txt", "large\n");
     // Each answer brings 200 kB and no more.
-    project.index.fault("*/large-*.whl", Fault::Reset { after: 200_000 });
+    project
+        .index
+        .fault("*/large-*.whl", Fault::Reset { after: 200_000 });
     project.build(&[]);
     let ranges: Vec<_> = project
         .index
@@ -293,19 +404,27 @@ fn a_page_for_missing_files_is_no_wheel() {
     project.index.remove(&demo.filename());
     project.index.fault("*", Fault::HtmlForMissing);
     let expected = format!("expected sha256:{}", demo.sha256());
-    check(&mut project, &["demo-1.0-py3-none-any.whl", &expected], |project| {
-        project.index.clear_faults();
-        project.index.add(&demo);
-    });
+    check(
+        &mut project,
+        &["demo-1.0-py3-none-any.whl", &expected],
+        |project| {
+            project.index.clear_faults();
+            project.index.add(&demo);
+        },
+    );
 }
 
 #[test]
 fn killed_while_it_fetches() {
     let project = Project::standard();
-    let large = WheelBuilder::simple("large", "1.0").stored().file("large/noise", &noise(300_000, 2));
+    let large = WheelBuilder::simple("large", "1.0")
+        .stored()
+        .file("large/noise", &noise(300_000, 2));
     project.index.add(&large);
     project.context.write("requirements.txt", "demo\nlarge\n");
-    project.index.fault("*/large-*.whl", Fault::Stall { after: 100_000 });
+    project
+        .index
+        .fault("*/large-*.whl", Fault::Stall { after: 100_000 });
     let running = project.context.start(BUILD);
     while project.index.requests("*/large-*.whl") == 0 {
         std::thread::sleep(Duration::from_millis(5));
@@ -338,7 +457,10 @@ impl SmallDisk {
     }
 
     fn run(&self, options: &str) -> bool {
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", options, "none"]).arg(&self.0).output();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "none"])
+            .arg(&self.0)
+            .output();
         mount.is_ok_and(|output| output.status.success())
     }
 }
@@ -359,6 +481,12 @@ fn a_full_disk() {
     let large = WheelBuilder::simple("large", "1.0").file("large/noise", &noise(4 << 20, 3));
     project.index.add(&large);
     project.context.write("requirements.txt", "demo\nlarge\n");
-    let says = ["cannot write [STORE]/", "No space left on device", "hint: free some space"];
-    check(&mut project, &says, |_| assert!(disk.run("remount,size=64m"), "the disk grows"));
+    let says = [
+        "cannot write [STORE]/",
+        "No space left on device",
+        "hint: free some space",
+    ];
+    check(&mut project, &says, |_| {
+        assert!(disk.run("remount,size=64m"), "the disk grows")
+    });
 }

@@ -20,13 +20,26 @@ fn an_image_has_base_environment_wheels_and_application() {
         let script = image.file("opt/venv/bin/demo");
         assert_eq!(script.mode, 0o755);
         assert!(script.bytes.starts_with(b"#!/opt/venv/bin/python"));
-        assert_eq!(image.file("opt/venv/bin/python3.13").link.as_deref(), Some("/usr/bin/python3.13"));
-        assert_eq!(image.text(&format!("{SITE}/helper/__init__.py")), "__version__ = \"2.0\"\n");
+        assert_eq!(
+            image.file("opt/venv/bin/python").link.as_deref(),
+            Some("/usr/bin/python3.13")
+        );
+        assert_eq!(
+            image.text(&format!("{SITE}/helper/__init__.py")),
+            "__version__ = \"2.0\"\n"
+        );
         let library = image.file(&format!("{SITE}/native/_native.cpython-313.so"));
         assert_eq!((library.bytes[18], library.mode), (machine, 0o755));
         assert_eq!(image.file("usr/bin/python3.13").bytes[18], machine);
-        assert!(image.text("etc/passwd").contains("nonroot:x:65532:65532:"));
-        assert!(image.text("etc/ssl/certs/ca-certificates.crt").matches("BEGIN CERTIFICATE").count() == 2);
+        let accounts = image.text("etc/passwd");
+        assert!(accounts.contains("\nnonroot:*:65532:65532:"), "{accounts}");
+        assert!(
+            image
+                .text("etc/ssl/certs/ca-certificates.crt")
+                .matches("BEGIN CERTIFICATE")
+                .count()
+                == 2
+        );
         assert!(image.has("var/lib/dpkg/status.d/libc6"));
         assert!(image.has("usr/share/doc/libc6/copyright"));
         assert!(!image.has("usr/share/doc/libc6/changelog.Debian.gz"));
@@ -40,8 +53,20 @@ fn only_what_was_asked_for_is_marked_as_requested() {
     project.build(&[]);
     let image = project.image("linux/arm64");
     let marked = |wheel: &str| image.has(&format!("{SITE}/{wheel}.dist-info/REQUESTED"));
-    assert_eq!([marked("demo-1.0"), marked("native-3.1"), marked("helper-2.0")], [true, true, false]);
-    assert_eq!(image.text(&format!("{SITE}/demo-1.0.dist-info/INSTALLER")).trim(), "oxcart");
+    assert_eq!(
+        [
+            marked("demo-1.0"),
+            marked("native-3.1"),
+            marked("helper-2.0")
+        ],
+        [true, true, false]
+    );
+    assert_eq!(
+        image
+            .text(&format!("{SITE}/demo-1.0.dist-info/INSTALLER"))
+            .trim(),
+        "oxcart"
+    );
 }
 
 #[test]
@@ -56,45 +81,86 @@ fn the_configuration_says_how_containers_run() {
     assert_eq!(config["Cmd"], json!(["--port", "8000"]));
     assert_eq!(config["ExposedPorts"], json!({ "8000/tcp": {} }));
     assert_eq!(config["Labels"], json!({ "team": "demo" }));
-    let environment: Vec<_> =
-        config["Env"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
-    assert!(environment.iter().any(|it| it.starts_with("PATH=/opt/venv/bin:/usr/local/sbin:")));
+    let environment: Vec<_> = config["Env"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it.as_str().unwrap())
+        .collect();
+    assert!(
+        environment
+            .iter()
+            .any(|it| it.starts_with("PATH=/opt/venv/bin:/usr/local/sbin:"))
+    );
     assert!(environment.contains(&"VIRTUAL_ENV=/opt/venv"));
     assert!(environment.contains(&"PYTHONUNBUFFERED=1"));
-    assert_eq!((&image.config["os"], &image.config["architecture"]), (&json!("linux"), &json!("arm64")));
+    assert_eq!(
+        (&image.config["os"], &image.config["architecture"]),
+        (&json!("linux"), &json!("arm64"))
+    );
     assert_eq!(image.config["created"], "1980-01-01T00:00:00Z");
     let index: Value = serde_json::from_str(&project.context.read("image/index.json")).unwrap();
-    assert_eq!(index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"], "latest");
+    assert_eq!(
+        index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"],
+        "latest"
+    );
 }
 
 #[test]
 fn every_output_has_the_same_image() {
     let project = Project::standard();
-    let digest = project.build(&["--output", "oci-archive:all.tar", "--tag", "v1", "--tag", "v2"]);
-    let run = project.context.succeeds(["build", "--output", "-", "--tag", "v1", "--tag", "v2"]);
-    assert!(run.stdout_bytes == fs::read(project.context.path("all.tar")).unwrap(), "stdout differs");
+    let digest = project.build(&[
+        "--output",
+        "oci-archive:all.tar",
+        "--tag",
+        "v1",
+        "--tag",
+        "v2",
+    ]);
+    let run = project
+        .context
+        .succeeds(["build", "--output", "-", "--tag", "v1", "--tag", "v2"]);
+    assert!(
+        run.stdout_bytes == fs::read(project.context.path("all.tar")).unwrap(),
+        "stdout differs"
+    );
     run.says(&[digest.as_str()]);
     let layout = project.image("linux/arm64");
     let archive = Image::open(&project.context.path("all.tar"), "linux/arm64");
     assert_eq!(layout.config, archive.config);
     assert!(layout.files == archive.files);
 
-    let arguments = ["build", "--platform", "linux/arm64", "--output", "docker-archive:one.tar"];
+    let arguments = [
+        "build",
+        "--platform",
+        "linux/arm64",
+        "--output",
+        "docker-archive:one.tar",
+    ];
     project.context.succeeds(arguments);
     let docker = Image::open(&project.context.path("one.tar"), "linux/arm64");
     assert_eq!(docker.config, layout.config);
     let mut tar = tar::Archive::new(fs::File::open(project.context.path("one.tar")).unwrap());
     let manifest = tar.entries().unwrap().map(Result::unwrap);
-    let manifest = manifest.into_iter().find(|it| it.path().unwrap().as_os_str() == "manifest.json");
+    let manifest = manifest
+        .into_iter()
+        .find(|it| it.path().unwrap().as_os_str() == "manifest.json");
     let manifest: Value = serde_json::from_reader(manifest.unwrap()).unwrap();
-    assert_eq!(manifest[0]["RepoTags"], json!(["registry.example/team/demo:latest"]));
+    assert_eq!(
+        manifest[0]["RepoTags"],
+        json!(["registry.example/team/demo:latest"])
+    );
 
     let index: Value = serde_json::from_str(&project.context.read("image/index.json")).unwrap();
     let names: Vec<_> = index["manifests"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|it| it["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap())
+        .map(|it| {
+            it["annotations"]["org.opencontainers.image.ref.name"]
+                .as_str()
+                .unwrap()
+        })
         .collect();
     assert_eq!(names, ["v1", "v2"]);
 }
@@ -102,7 +168,9 @@ fn every_output_has_the_same_image() {
 #[test]
 fn a_docker_archive_takes_one_platform() {
     let project = Project::standard();
-    let run = project.context.fails(["build", "--output", "docker-archive:image.tar"]);
+    let run = project
+        .context
+        .fails(["build", "--output", "docker-archive:image.tar"]);
     run.says(&["2 platforms", "hint: add --platform"]);
     assert!(project.requests().is_empty(), "that could be said at once");
     assert!(!project.context.path("image.tar").exists());
@@ -114,9 +182,15 @@ fn one_platform_of_several() {
     project.build(&["--platform", "linux/arm64"]);
     let reader = oci::LayoutReader::open(&project.context.path("image")).unwrap();
     let report = oci::validate(&reader).unwrap();
-    let platforms: Vec<_> = report.images.iter().map(|it| it.platform.as_str()).collect();
+    let platforms: Vec<_> = report
+        .images
+        .iter()
+        .map(|it| it.platform.as_str())
+        .collect();
     assert_eq!(platforms, ["linux/arm64"]);
-    let run = project.context.fails(["build", "--platform", "linux/arm/v7"]);
+    let run = project
+        .context
+        .fails(["build", "--platform", "linux/arm/v7"]);
     run.says(&["the project is not built for linux/arm/v7", "hint:"]);
 }
 
@@ -126,8 +200,16 @@ fn a_32_bit_platform() {
     project.configure(&STANDARD.replace("\"linux/amd64\", \"linux/arm64\"", "\"linux/arm/v7\""));
     project.build(&[]);
     let image = project.image("linux/arm/v7");
-    assert_eq!((&image.config["architecture"], &image.config["variant"]), (&json!("arm"), &json!("v7")));
-    assert_eq!(image.file(&format!("{SITE}/native/_native.cpython-313.so")).bytes[18], 40);
+    assert_eq!(
+        (&image.config["architecture"], &image.config["variant"]),
+        (&json!("arm"), &json!("v7"))
+    );
+    assert_eq!(
+        image
+            .file(&format!("{SITE}/native/_native.cpython-313.so"))
+            .bytes[18],
+        40
+    );
 }
 
 #[test]
@@ -137,17 +219,36 @@ fn the_metadata_file_accounts_for_everything() {
     let run = project.context.succeeds(BUILD);
     assert_eq!(document["digest"], digest_of(&run));
     assert_eq!(document["name"], "registry.example/team/demo");
-    assert!(document["bytes_downloaded"].as_u64().unwrap() > 10_000, "{document}");
-    assert_eq!((&document["bytes_uploaded"], &document["warnings"]), (&json!(0), &json!([])));
+    assert!(
+        document["bytes_downloaded"].as_u64().unwrap() > 10_000,
+        "{document}"
+    );
+    assert_eq!(
+        (&document["bytes_uploaded"], &document["warnings"]),
+        (&json!(0), &json!([]))
+    );
     for part in ["lock", "fetch", "layers", "total"] {
-        assert!(document["seconds"][part].as_f64().is_some_and(|it| it >= 0.0), "{part}: {document}");
+        assert!(
+            document["seconds"][part]
+                .as_f64()
+                .is_some_and(|it| it >= 0.0),
+            "{part}: {document}"
+        );
     }
     for platform in ["linux/amd64", "linux/arm64"] {
         let image = project.image(platform);
-        let layers = document["platforms"][platform]["layers"].as_array().unwrap();
-        let diff_ids: Vec<_> = layers.iter().map(|layer| layer["diff_id"].clone()).collect();
+        let layers = document["platforms"][platform]["layers"]
+            .as_array()
+            .unwrap();
+        let diff_ids: Vec<_> = layers
+            .iter()
+            .map(|layer| layer["diff_id"].clone())
+            .collect();
         assert_eq!(image.config["rootfs"]["diff_ids"], json!(diff_ids));
-        let kinds: Vec<_> = layers.iter().map(|layer| layer["kind"].as_str().unwrap()).collect();
+        let kinds: Vec<_> = layers
+            .iter()
+            .map(|layer| layer["kind"].as_str().unwrap())
+            .collect();
         assert_eq!((kinds.first(), kinds.last()), (Some(&"base"), Some(&"app")));
         let members: BTreeSet<_> = layers
             .iter()
@@ -164,7 +265,9 @@ fn the_metadata_file_accounts_for_everything() {
 fn states(document: &Value) -> BTreeSet<&str> {
     let platforms = document["platforms"].as_object().unwrap().values();
     let layers = platforms.flat_map(|platform| platform["layers"].as_array().unwrap());
-    layers.map(|layer| layer["state"].as_str().unwrap()).collect()
+    layers
+        .map(|layer| layer["state"].as_str().unwrap())
+        .collect()
 }
 
 #[test]
@@ -174,7 +277,10 @@ fn a_second_build_asks_nobody() {
     project.forget_requests();
     let second = project.build_with_metadata(&["--locked"]);
     assert_eq!(project.requests(), [""; 0]);
-    assert_eq!((&second["bytes_downloaded"], &second["digest"]), (&json!(0), &first["digest"]));
+    assert_eq!(
+        (&second["bytes_downloaded"], &second["digest"]),
+        (&json!(0), &first["digest"])
+    );
     assert_eq!(states(&second), ["stored"].into());
 }
 
@@ -185,7 +291,10 @@ fn no_cache_builds_again_from_what_is_stored() {
     project.forget_requests();
     let second = project.build_with_metadata(&["--no-cache"]);
     assert_eq!(project.requests(), [""; 0]);
-    assert_eq!((&second["bytes_downloaded"], &second["digest"]), (&json!(0), &first["digest"]));
+    assert_eq!(
+        (&second["bytes_downloaded"], &second["digest"]),
+        (&json!(0), &first["digest"])
+    );
     assert_eq!(states(&second), ["built"].into());
 }
 
@@ -196,8 +305,15 @@ fn only_what_changed_is_built() {
     project.context.write("app/main.py", "print('changed')\n");
     let second = project.build_with_metadata(&[]);
     assert_ne!(first["digest"], second["digest"]);
-    for layer in second["platforms"]["linux/arm64"]["layers"].as_array().unwrap() {
-        let expected = if layer["kind"] == "app" { "built" } else { "stored" };
+    for layer in second["platforms"]["linux/arm64"]["layers"]
+        .as_array()
+        .unwrap()
+    {
+        let expected = if layer["kind"] == "app" {
+            "built"
+        } else {
+            "stored"
+        };
         assert_eq!(layer["state"], expected, "{layer}");
     }
 }
@@ -206,28 +322,39 @@ fn only_what_changed_is_built() {
 fn two_builds_share_a_store() {
     let project = Project::standard();
     project.context.succeeds(["lock"]);
-    let runs = ["one", "two", "three"]
-        .map(|name| project.context.start(["build", "--locked", "--output", &format!("oci:{name}")]));
+    let runs = ["one", "two", "three"].map(|name| {
+        project
+            .context
+            .start(["build", "--locked", "--output", &format!("oci:{name}")])
+    });
     let digests = runs.map(|run| {
         let run = run.wait();
         assert_eq!(run.status, Some(0), "{}", run.account());
         digest_of(&run)
     });
-    assert!(digests[0] == digests[1] && digests[1] == digests[2], "{digests:?}");
+    assert!(
+        digests[0] == digests[1] && digests[1] == digests[2],
+        "{digests:?}"
+    );
     for name in ["one", "two", "three"] {
         Image::open(&project.context.path(name), "linux/arm64");
     }
     project.assert_store_is_whole();
-    assert_eq!(project.index.requests("*/demo-1.0-py3-none-any.whl"), 1, "it is fetched once");
+    assert_eq!(
+        project.index.requests("*/demo-1.0-py3-none-any.whl"),
+        1,
+        "it is fetched once"
+    );
 }
 
 #[test]
 fn a_profile_has_its_own_dependencies_and_lock() {
     let project = Project::standard();
     project.index.add(&WheelBuilder::simple("debugger", "0.1"));
-    project.context.write("requirements.dev.txt", "-r requirements.txt\ndebugger\n");
-    let profile =
-        "\n[profile.dev.dependencies]\nrequirements = [\"requirements.dev.txt\"]\nindex = \"$INDEX\"\n";
+    project
+        .context
+        .write("requirements.dev.txt", "-r requirements.txt\ndebugger\n");
+    let profile = "\n[profile.dev.dependencies]\nrequirements = [\"requirements.dev.txt\"]\nindex = \"$INDEX\"\n";
     project.configure(&format!("{STANDARD}{profile}"));
     let module = format!("{SITE}/debugger/__init__.py");
     let plain = project.build(&[]);
@@ -253,10 +380,18 @@ fn a_platform_has_its_own_dependencies() {
     project.configure(&format!("{STANDARD}{table}"));
     project.build(&[]);
     let has = |platform: &str, module: &str| {
-        project.image(platform).has(&format!("{SITE}/{module}/__init__.py"))
+        project
+            .image(platform)
+            .has(&format!("{SITE}/{module}/__init__.py"))
     };
-    assert_eq!([has("linux/amd64", "demo"), has("linux/amd64", "board")], [true, false]);
-    assert_eq!([has("linux/arm64", "demo"), has("linux/arm64", "board")], [false, true]);
+    assert_eq!(
+        [has("linux/amd64", "demo"), has("linux/amd64", "board")],
+        [true, false]
+    );
+    assert_eq!(
+        [has("linux/arm64", "demo"), has("linux/arm64", "board")],
+        [false, true]
+    );
 }
 
 #[test]
@@ -270,7 +405,10 @@ fn markers_are_those_of_the_image() {
     project.build(&[]);
     let native = format!("{SITE}/native/__init__.py");
     assert_eq!(
-        [project.image("linux/amd64").has(&native), project.image("linux/arm64").has(&native)],
+        [
+            project.image("linux/amd64").has(&native),
+            project.image("linux/arm64").has(&native)
+        ],
         [false, true]
     );
 }
@@ -285,8 +423,14 @@ fn application_files_are_those_that_dockerignore_leaves() {
     context.write("app/__pycache__/main.cpython-313.pyc", "x");
     context.write("app/notes/keep.md", "kept\n");
     context.write("app/notes/drop.md", "dropped\n");
-    context.write(".dockerignore", "# comment\n**/.env\napp/notes/*\n!app/notes/keep.md\n");
-    project.configure(&STANDARD.replace("source = \"app\"", "source = \"app\"\nexclude = [\"tests\"]"));
+    context.write(
+        ".dockerignore",
+        "# comment\n**/.env\napp/notes/*\n!app/notes/keep.md\n",
+    );
+    project.configure(&STANDARD.replace(
+        "source = \"app\"",
+        "source = \"app\"\nexclude = [\"tests\"]",
+    ));
     project.build(&[]);
     let image = project.image("linux/arm64");
     let files: Vec<_> = image
@@ -295,9 +439,19 @@ fn application_files_are_those_that_dockerignore_leaves() {
         .filter(|path| path.starts_with("app/app/") && path.contains('.'))
         .map(String::as_str)
         .collect();
-    assert_eq!(files, ["app/app/main.py", "app/app/notes/keep.md", "app/app/static/style.css"]);
+    assert_eq!(
+        files,
+        [
+            "app/app/main.py",
+            "app/app/notes/keep.md",
+            "app/app/static/style.css"
+        ]
+    );
     let file = image.file("app/app/main.py");
-    assert_eq!((file.mode, file.owner, file.mtime), (0o644, (0, 0), oci::SHARED_MTIME));
+    assert_eq!(
+        (file.mode, file.owner, file.mtime),
+        (0o644, (0, 0), oci::SHARED_MTIME)
+    );
 }
 
 #[test]
@@ -308,24 +462,42 @@ fn system_packages_are_a_layer_above_the_base() {
         .file("usr/lib/libextra.so.1", b"extra")
         .file("usr/share/doc/libextra1/copyright", b"c");
     project.archive.add(&extra);
-    project.configure(&format!("{STANDARD}\n[system]\npackages = [\"libextra1\"]\n"));
+    project.configure(&format!(
+        "{STANDARD}\n[system]\npackages = [\"libextra1\"]\n"
+    ));
     let document = project.build_with_metadata(&[]);
     let layer = &document["platforms"]["linux/arm64"]["layers"][1];
     assert_eq!(layer["kind"], "system");
-    assert_eq!(layer["members"], json!(["libextra1 1.2-3", "libgomp1 14.2.0-19"]));
+    assert_eq!(
+        layer["members"],
+        json!(["libextra1 1.2-3", "libgomp1 14.2.0-19"])
+    );
     let image = project.image("linux/arm64");
-    assert!(image.has("usr/lib/libextra.so.1") && image.has("usr/lib/aarch64-linux-gnu/libgomp.so.1"));
+    assert!(
+        image.has("usr/lib/libextra.so.1") && image.has("usr/lib/aarch64-linux-gnu/libgomp.so.1")
+    );
     assert!(image.has("var/lib/dpkg/status.d/libextra1"));
 }
 
 #[test]
 fn security_updates_win() {
     let project = Project::standard();
-    let fixed = DebBuilder::new("tzdata", "2099a-0+deb13u1", "all").file("usr/share/zoneinfo/Etc/UTC", b"new");
+    let fixed = DebBuilder::new("tzdata", "2099a-0+deb13u1", "all")
+        .file("usr/share/zoneinfo/Etc/UTC", b"new");
     project.archive.add_to("trixie-security", &fixed);
     project.build(&[]);
-    assert_eq!(project.image("linux/arm64").text("usr/share/zoneinfo/Etc/UTC"), "new");
-    assert!(project.context.read("oxcart.lock").contains("2099a-0+deb13u1"));
+    assert_eq!(
+        project
+            .image("linux/arm64")
+            .text("usr/share/zoneinfo/Etc/UTC"),
+        "new"
+    );
+    assert!(
+        project
+            .context
+            .read("oxcart.lock")
+            .contains("2099a-0+deb13u1")
+    );
 }
 
 #[test]
@@ -339,21 +511,49 @@ fn a_script_that_would_have_run_is_told() {
     let document = project.build_with_metadata(&[]);
     let warnings = document["warnings"].as_array().unwrap();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].as_str().unwrap().contains("daemon"), "{warnings:?}");
+    assert!(
+        warnings[0].as_str().unwrap().contains("daemon"),
+        "{warnings:?}"
+    );
     // Known layers say it again.
-    assert_eq!(&project.build_with_metadata(&[])["warnings"], &document["warnings"]);
+    assert_eq!(
+        &project.build_with_metadata(&[])["warnings"],
+        &document["warnings"]
+    );
 }
 
 #[test]
 fn wheels_that_share_a_path_are_told() {
     let project = Project::standard();
-    project.index.add(&WheelBuilder::simple("clash", "1").file("demo/data.txt", b"another\n"));
-    project.context.write("requirements.txt", "demo\nclash\nnative\n");
+    project
+        .index
+        .add(&WheelBuilder::simple("clash", "1").file("demo/data.txt", b"another\n"));
+    project
+        .context
+        .write("requirements.txt", "demo\nclash\nnative\n");
     let document = project.build_with_metadata(&[]);
-    let warnings = document["warnings"].to_string();
-    assert!(warnings.contains("clash") && warnings.contains("demo/data.txt"), "{warnings}");
-    let text = project.image("linux/arm64").text(&format!("{SITE}/demo/data.txt")).to_owned();
-    assert!(text.starts_with("a line"), "the later name wins: {text:?}");
+    let warnings: Vec<_> = document["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(Value::to_string)
+        .collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let (demo, clash) = (
+        warnings[0].find("demo-1.0").unwrap(),
+        warnings[0].find("clash-1").unwrap(),
+    );
+    assert!(
+        warnings[0].contains("/data.txt") && warnings[0].contains("the second one's is seen"),
+        "{warnings:?}"
+    );
+    let expected = if demo < clash { "another\n" } else { "a line" };
+    assert!(
+        project
+            .image("linux/arm64")
+            .text(&format!("{SITE}/demo/data.txt"))
+            .starts_with(expected)
+    );
 }
 
 #[test]
@@ -363,8 +563,12 @@ fn a_layout_keeps_the_images_of_other_tags() {
     project.context.write("app/main.py", "print('two')\n");
     let second = project.build(&["--tag", "two"]);
     let index: Value = serde_json::from_str(&project.context.read("image/index.json")).unwrap();
-    let digests: BTreeSet<_> =
-        index["manifests"].as_array().unwrap().iter().map(|it| it["digest"].as_str().unwrap()).collect();
+    let digests: BTreeSet<_> = index["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["digest"].as_str().unwrap())
+        .collect();
     assert_eq!(digests, [first.as_str(), &second].into());
     oci::validate(&oci::LayoutReader::open(&project.context.path("image")).unwrap()).unwrap();
 }
@@ -375,12 +579,20 @@ fn credentials_stay_out_of_lock_image_and_messages() {
     project.index.require_credentials("robot", "s3cret-word");
     let url = project.index.url_with_credentials("robot", "s3cret-word");
     project.configure(&STANDARD.replace("$INDEX", &url));
-    let run = project.context.succeeds(BUILD.iter().chain(&["--metadata-file", "metadata.json"]));
+    let run = project
+        .context
+        .succeeds(BUILD.iter().chain(&["--metadata-file", "metadata.json"]));
     assert!(!run.account().contains("s3cret-word"), "{}", run.account());
     let out = ["oxcart.toml", "test-archive-keyring.asc"];
-    for name in listing(project.context.project()).iter().filter(|name| !out.contains(&name.as_str())) {
+    for name in listing(project.context.project())
+        .iter()
+        .filter(|name| !out.contains(&name.as_str()))
+    {
         let bytes = fs::read(project.context.path(name)).unwrap();
-        assert!(!String::from_utf8_lossy(&bytes).contains("s3cret-word"), "{name}");
+        assert!(
+            !String::from_utf8_lossy(&bytes).contains("s3cret-word"),
+            "{name}"
+        );
     }
     project.configure(&STANDARD.replace("$INDEX", &url.replace("s3cret-word", "wr0ng-word")));
     fs::remove_file(project.context.path("oxcart.lock")).unwrap();

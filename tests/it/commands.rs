@@ -18,17 +18,30 @@ fn init_writes_what_can_be_built() {
     let text = project.context.read("oxcart.toml");
     let run = project.context.fails(["init"]);
     run.says(&["oxcart.toml is there already", "hint:"]);
-    assert_eq!(project.context.read("oxcart.toml"), text, "nothing is overwritten");
+    assert_eq!(
+        project.context.read("oxcart.toml"),
+        text,
+        "nothing is overwritten"
+    );
     project.configure(&text);
     project.build(&[]);
-    assert_eq!(project.image("linux/amd64").text("app/app/__main__.py"), "print('hello')\n");
+    assert_eq!(
+        project.image("linux/amd64").text("app/app/__main__.py"),
+        "print('hello')\n"
+    );
 }
 
 #[test]
 fn a_lock_is_made_once_and_kept() {
     let project = Project::standard();
-    project.context.fails(["lock", "--check"]).says(&["oxcart.lock", "run `oxcart lock`"]);
-    project.context.fails(["build", "--locked"]).says(&["oxcart.lock", "run `oxcart lock`"]);
+    project
+        .context
+        .fails(["lock", "--check"])
+        .says(&["oxcart.lock", "run `oxcart lock`"]);
+    project
+        .context
+        .fails(["build", "--locked"])
+        .says(&["oxcart.lock", "run `oxcart lock`"]);
     project.context.succeeds(["lock"]);
     let text = project.context.read("oxcart.lock");
     project.context.succeeds(["lock", "--check"]);
@@ -39,9 +52,15 @@ fn a_lock_is_made_once_and_kept() {
     assert_eq!(project.context.read("oxcart.lock"), text);
     project.context.succeeds(["lock", "--upgrade"]);
     let upgraded = project.context.read("oxcart.lock");
-    assert!(!text.contains("helper-2.1") && upgraded.contains("helper-2.1"), "{upgraded}");
+    assert!(
+        !text.contains("helper-2.1") && upgraded.contains("helper-2.1"),
+        "{upgraded}"
+    );
     project.context.write("requirements.txt", "demo==1.0\n");
-    project.context.fails(["lock", "--check"]).says(&["linux/amd64 is made of was changed"]);
+    project
+        .context
+        .fails(["lock", "--check"])
+        .says(&["linux/amd64 is made of was changed"]);
 }
 
 #[test]
@@ -50,10 +69,15 @@ fn one_package_is_upgraded_and_the_others_stay() {
     project.context.write("requirements.txt", "demo\nhelper\n");
     project.context.succeeds(["lock"]);
     project.index.add(&WheelBuilder::simple("helper", "2.1"));
-    project.index.add(&WheelBuilder::simple("demo", "1.1").requires("helper"));
+    project
+        .index
+        .add(&WheelBuilder::simple("demo", "1.1").requires("helper"));
     project.context.succeeds(["lock", "--upgrade=helper"]);
     let text = project.context.read("oxcart.lock");
-    assert!(text.contains("helper-2.1") && text.contains("demo-1.0"), "{text}");
+    assert!(
+        text.contains("helper-2.1") && text.contains("demo-1.0"),
+        "{text}"
+    );
     project.context.succeeds(["lock", "--upgrade"]);
     assert!(project.context.read("oxcart.lock").contains("demo-1.1"));
 }
@@ -77,7 +101,10 @@ fn a_lock_has_no_local_path() {
             .map(|wheel| wheel["name"].as_str().unwrap())
             .collect();
         assert_eq!(names, ["demo", "helper", "native"]);
-        assert_eq!(platform["python"]["version"].as_str(), Some(testkit::PYTHON_VERSION));
+        assert_eq!(
+            platform["python"]["version"].as_str(),
+            Some(testkit::PYTHON_VERSION)
+        );
         let libc = format!("glibc {}", testkit::GLIBC_VERSION);
         assert_eq!(platform["python"]["libc"].as_str(), Some(libc.as_str()));
     }
@@ -88,8 +115,14 @@ fn a_conflicted_lock_is_told() {
     let project = Project::standard();
     project.context.succeeds(["lock"]);
     let text = project.context.read("oxcart.lock");
-    project.context.write("oxcart.lock", format!("<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> other\n"));
-    project.context.fails(["build"]).says(&["oxcart.lock has merge conflict markers", "hint:"]);
+    project.context.write(
+        "oxcart.lock",
+        format!("<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> other\n"),
+    );
+    project
+        .context
+        .fails(["build"])
+        .says(&["oxcart.lock has merge conflict markers", "hint:"]);
 }
 
 #[test]
@@ -98,12 +131,22 @@ fn a_plan_is_printed_without_a_download() {
     let run = project.context.succeeds(["plan"]);
     assert_eq!(project.index.requests("*.whl"), 0);
     assert_eq!(project.archive.requests("*.deb"), 0);
-    assert!(!project.context.path("oxcart.lock").exists(), "it writes nothing");
+    assert!(
+        !project.context.path("oxcart.lock").exists(),
+        "it writes nothing"
+    );
     let text = run.stdout;
-    for part in ["linux/amd64: debian:trixie, Python 3.13.5 on glibc 2.41", "linux/arm64:", "demo 1.0", "nonroot"] {
+    for part in [
+        "linux/amd64: debian:trixie, Python 3.13.5 on glibc 2.41",
+        "linux/arm64:",
+        "demo 1.0",
+        "nonroot",
+    ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
-    let run = project.context.succeeds(["plan", "--json", "--platform", "linux/arm64"]);
+    let run = project
+        .context
+        .succeeds(["plan", "--json", "--platform", "linux/arm64"]);
     let document: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(document.as_array().unwrap().len(), 1);
 }
@@ -114,11 +157,24 @@ fn a_plan_and_its_build_agree() {
     let run = project.context.succeeds(["plan", "--json"]);
     let plans: Value = serde_json::from_str(&run.stdout).unwrap();
     let built = project.build_with_metadata(&[]);
-    for (plan, platform) in plans.as_array().unwrap().iter().zip(["linux/amd64", "linux/arm64"]) {
+    for (plan, platform) in plans
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(["linux/amd64", "linux/arm64"])
+    {
         let members = |layers: &Value| -> Vec<Value> {
-            layers.as_array().unwrap().iter().map(|layer| layer["members"].clone()).collect()
+            layers
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|layer| layer["members"].clone())
+                .collect()
         };
-        assert_eq!(members(&plan["layers"]), members(&built["platforms"][platform]["layers"]));
+        assert_eq!(
+            members(&plan["layers"]),
+            members(&built["platforms"][platform]["layers"])
+        );
     }
 }
 
@@ -132,17 +188,31 @@ fn inspect_shows_what_was_built() {
         assert_eq!(shown["digest"], built["digest"], "{place}");
         let platform = &shown["platforms"][1];
         assert_eq!(platform["platform"], "linux/arm64");
-        assert_eq!(platform["digest"], built["platforms"]["linux/arm64"]["digest"]);
+        assert_eq!(
+            platform["digest"],
+            built["platforms"]["linux/arm64"]["digest"]
+        );
         assert_eq!(platform["config"]["User"], "nonroot");
         let layers = platform["layers"].as_array().unwrap();
-        let expected = built["platforms"]["linux/arm64"]["layers"].as_array().unwrap();
+        let expected = built["platforms"]["linux/arm64"]["layers"]
+            .as_array()
+            .unwrap();
         for (layer, expected) in layers.iter().zip(expected) {
-            assert_eq!([&layer["digest"], &layer["diff_id"]], [&expected["digest"], &expected["diff_id"]]);
+            assert_eq!(
+                [&layer["digest"], &layer["diff_id"]],
+                [&expected["digest"], &expected["diff_id"]]
+            );
         }
     }
     let text = project.context.succeeds(["inspect", "oci:image"]).stdout;
-    assert!(text.contains("linux/arm64") && text.contains("demo 1.0"), "{text}");
-    project.context.fails(["inspect", "nothing"]).says(&["there is no image at nothing", "hint:"]);
+    assert!(
+        text.contains("linux/arm64") && text.contains("demo 1.0"),
+        "{text}"
+    );
+    project
+        .context
+        .fails(["inspect", "nothing"])
+        .says(&["there is no image at nothing", "hint:"]);
 }
 
 #[test]
@@ -152,27 +222,54 @@ fn the_store_is_measured_and_pruned() {
     let size = || -> Value {
         serde_json::from_str(&project.context.succeeds(["store", "size", "--json"]).stdout).unwrap()
     };
-    assert!(size()["blobs"]["bytes"].as_u64().unwrap() > 10_000, "{}", size());
+    assert!(
+        size()["blobs"]["bytes"].as_u64().unwrap() > 10_000,
+        "{}",
+        size()
+    );
     assert_eq!(size()["spool"]["files"], 0);
-    assert!(project.context.succeeds(["store", "size"]).stdout.contains("total"));
+    assert!(
+        project
+            .context
+            .succeeds(["store", "size"])
+            .stdout
+            .contains("total")
+    );
     project.context.succeeds(["store", "prune"]);
-    assert!(size()["blobs"]["files"].as_u64().unwrap() > 0, "what was used today stays");
-    project.context.succeeds(["store", "prune", "--older-than", "0d"]);
-    assert_eq!((&size()["blobs"]["files"], &size()["layers"]["files"]), (&0.into(), &0.into()));
+    assert!(
+        size()["blobs"]["files"].as_u64().unwrap() > 0,
+        "what was used today stays"
+    );
+    project
+        .context
+        .succeeds(["store", "prune", "--older-than", "0d"]);
+    assert_eq!(
+        (&size()["blobs"]["files"], &size()["layers"]["files"]),
+        (&0.into(), &0.into())
+    );
     fs::remove_dir_all(project.context.path("image")).unwrap();
     project.build(&["--locked"]);
     project.image("linux/amd64");
-    project.context.fails(["store", "prune", "--older-than", "3 weeks"]);
+    project
+        .context
+        .fails(["store", "prune", "--older-than", "3 weeks"]);
 }
 
 #[test]
 fn results_go_to_stdout_and_nothing_else_does() {
     let project = Project::standard();
-    let run = project.context.succeeds(["build", "--quiet", "--output", "oci:image"]);
+    let run = project
+        .context
+        .succeeds(["build", "--quiet", "--output", "oci:image"]);
     assert_eq!(run.stderr, "", "quiet is quiet");
     assert_eq!(run.stdout.lines().count(), 1);
     let run = project.context.run(["no-such-command"]);
-    assert_eq!((run.status, run.stdout.as_str()), (Some(1), ""), "{}", run.account());
+    assert_eq!(
+        (run.status, run.stdout.as_str()),
+        (Some(1), ""),
+        "{}",
+        run.account()
+    );
     let run = project.context.fails(["build", "--output", "tar:image"]);
     run.says(&["`tar` is no kind of output"]);
 }
@@ -183,9 +280,14 @@ fn pyproject_may_hold_the_configuration() {
     project.configure(STANDARD);
     let own = project.context.read("oxcart.toml");
     let first = project.build(&[]);
-    let shared = own.replace("[[", "[[tool.oxcart.").replace("\n[", "\n[tool.oxcart.");
+    let shared = own
+        .replace("[[", "[[tool.oxcart.")
+        .replace("\n[", "\n[tool.oxcart.");
     let shared = shared.replace("[tool.oxcart.[tool.oxcart.", "[[tool.oxcart.");
-    project.context.write("pyproject.toml", format!("[project]\nname = \"demo\"\nversion = \"1\"\n{shared}"));
+    project.context.write(
+        "pyproject.toml",
+        format!("[project]\nname = \"demo\"\nversion = \"1\"\n{shared}"),
+    );
     fs::remove_file(project.context.path("oxcart.toml")).unwrap();
     assert_eq!(project.build(&[]), first);
 }

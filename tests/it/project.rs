@@ -36,7 +36,11 @@ impl Project {
     pub(crate) fn standard() -> Self {
         let project = Self::empty();
         project.index.add(&demo()).add(&helper());
-        for (architecture, machine) in [("amd64", "x86_64"), ("arm64", "aarch64"), ("armhf", "armv7l")] {
+        for (architecture, machine) in [
+            ("amd64", "x86_64"),
+            ("arm64", "aarch64"),
+            ("armhf", "armv7l"),
+        ] {
             project.index.add(&native(architecture, machine));
         }
         project.write_standard();
@@ -45,7 +49,8 @@ impl Project {
 
     /// Writes the files of the standard project.
     pub(crate) fn write_standard(&self) {
-        self.context.write("requirements.txt", "demo==1.0\nnative\n");
+        self.context
+            .write("requirements.txt", "demo==1.0\nnative\n");
         self.context.write("app/main.py", "print('hello')\n");
         self.configure(STANDARD);
     }
@@ -71,7 +76,9 @@ impl Project {
     /// What the servers were asked, index and archive together.
     pub(crate) fn requests(&self) -> Vec<String> {
         let served = self.index.served().into_iter().chain(self.archive.served());
-        served.map(|it| format!("{} {} {}", it.method, it.path, it.status)).collect()
+        served
+            .map(|it| format!("{} {} {}", it.method, it.path, it.status))
+            .collect()
     }
 
     /// Builds, with `arguments` besides; returns the index digest.
@@ -93,10 +100,17 @@ impl Project {
     /// That a run that failed left nothing that is not whole.
     pub(crate) fn assert_nothing_half_written(&self) {
         let image = self.context.path("image");
-        assert!(!image.exists(), "a build that failed left {}", listing(&image).join(", "));
+        assert!(
+            !image.exists(),
+            "a build that failed left {}",
+            listing(&image).join(", ")
+        );
         let lock = self.context.path("oxcart.lock");
         if lock.exists() {
-            fs::read_to_string(&lock).unwrap().parse::<toml::Table>().unwrap();
+            fs::read_to_string(&lock)
+                .unwrap()
+                .parse::<toml::Table>()
+                .unwrap();
         }
         for name in listing(self.context.project()) {
             assert!(!name.contains(".tmp"), "{name} was left in the project");
@@ -111,7 +125,11 @@ impl Project {
         let blobs = self.context.store().join("blobs/sha256");
         for name in listing(&blobs) {
             let bytes = fs::read(blobs.join(&name)).unwrap();
-            assert_eq!(Digest::of(&bytes).hex(), name, "a blob of the store is not what its name says");
+            assert_eq!(
+                Digest::of(&bytes).hex(),
+                name,
+                "a blob of the store is not what its name says"
+            );
         }
     }
 }
@@ -148,7 +166,10 @@ pub(crate) fn demo() -> WheelBuilder {
         .requires("helper >=2,<3")
         .console_script("demo", "demo.cli:main")
         .file("demo/cli.py", b"def main():\n    print('demo')\n")
-        .file("demo/data.txt", &b"a line that repeats itself\n".repeat(4000))
+        .file(
+            "demo/data.txt",
+            &b"a line that repeats itself\n".repeat(4000),
+        )
 }
 
 /// A pure wheel.
@@ -159,7 +180,9 @@ pub(crate) fn helper() -> WheelBuilder {
 /// A wheel with a library of one architecture.
 pub(crate) fn native(architecture: &str, machine: &str) -> WheelBuilder {
     WheelBuilder::simple("native", "3.1")
-        .tags(&format!("cp313-cp313-manylinux_2_17_{machine}.manylinux2014_{machine}"))
+        .tags(&format!(
+            "cp313-cp313-manylinux_2_17_{machine}.manylinux2014_{machine}"
+        ))
         .executable("native/_native.cpython-313.so", &elf(architecture))
 }
 
@@ -177,9 +200,14 @@ pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
 
 /// The digest that a build prints, alone or after the image's name and `@`.
 pub(crate) fn digest_of(run: &Run) -> String {
-    let line = run.stdout.strip_suffix('\n').unwrap_or_else(|| panic!("{}", run.account()));
+    let line = run
+        .stdout
+        .strip_suffix('\n')
+        .unwrap_or_else(|| panic!("{}", run.account()));
     let digest = line.rsplit('@').next().unwrap();
-    let digest: Digest = digest.parse().unwrap_or_else(|_| panic!("{}", run.account()));
+    let digest: Digest = digest
+        .parse()
+        .unwrap_or_else(|_| panic!("{}", run.account()));
     digest.to_string()
 }
 
@@ -225,21 +253,37 @@ impl Image {
         let reader = LayoutReader::open(path).unwrap();
         let report = oci::validate(&reader).unwrap();
         assert_eq!(report.notes, []);
-        let image = report.images.iter().find(|image| image.platform == platform);
+        let image = report
+            .images
+            .iter()
+            .find(|image| image.platform == platform);
         let image = image.unwrap_or_else(|| panic!("no image for {platform}"));
         let mut files = BTreeMap::new();
         for layer in &image.layers {
-            read_layer(GzDecoder::new(reader.blob(&layer.digest).unwrap().reader()), &mut files);
+            read_layer(
+                GzDecoder::new(reader.blob(&layer.digest).unwrap().reader()),
+                &mut files,
+            );
         }
         let mut config = String::new();
-        reader.blob(&image.config).unwrap().reader().read_to_string(&mut config).unwrap();
-        Self { config: serde_json::from_str(&config).unwrap(), files }
+        reader
+            .blob(&image.config)
+            .unwrap()
+            .reader()
+            .read_to_string(&mut config)
+            .unwrap();
+        Self {
+            config: serde_json::from_str(&config).unwrap(),
+            files,
+        }
     }
 
     /// The file at `path`, which must be there.
     #[track_caller]
     pub(crate) fn file(&self, path: &str) -> &File {
-        self.files.get(path).unwrap_or_else(|| panic!("no {path} in {:#?}", self.files.keys()))
+        self.files
+            .get(path)
+            .unwrap_or_else(|| panic!("no {path} in {:#?}", self.files.keys()))
     }
 
     /// The text of the file at `path`.
@@ -258,13 +302,22 @@ fn read_layer(layer: impl Read, files: &mut BTreeMap<String, File>) {
     let mut archive = tar::Archive::new(layer);
     for entry in archive.entries().unwrap() {
         let mut entry = entry.unwrap();
-        let path = entry.path().unwrap().to_str().unwrap().trim_end_matches('/').to_owned();
+        let path = entry
+            .path()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .trim_end_matches('/')
+            .to_owned();
         let header = entry.header();
         let mut file = File {
             mode: header.mode().unwrap(),
             owner: (header.uid().unwrap(), header.gid().unwrap()),
             mtime: header.mtime().unwrap(),
-            link: entry.link_name().unwrap().map(|it| it.to_str().unwrap().to_owned()),
+            link: entry
+                .link_name()
+                .unwrap()
+                .map(|it| it.to_str().unwrap().to_owned()),
             bytes: Vec::new(),
         };
         entry.read_to_end(&mut file.bytes).unwrap();

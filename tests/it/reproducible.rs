@@ -22,7 +22,10 @@ fn assert_same_layout(one: &Context, other: &Context) {
     let (one, other) = (one.path("image"), other.path("image"));
     assert_eq!(listing(&one), listing(&other));
     for name in listing(&one) {
-        assert!(fs::read(one.join(&name)).unwrap() == fs::read(other.join(&name)).unwrap(), "{name}");
+        assert!(
+            fs::read(one.join(&name)).unwrap() == fs::read(other.join(&name)).unwrap(),
+            "{name}"
+        );
     }
 }
 
@@ -50,7 +53,8 @@ fn under_another_umask_with_other_modes_and_times() {
         fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
         fs::set_permissions(context.path("app"), Permissions::from_mode(0o700)).unwrap();
         let file = fs::File::options().append(true).open(file).unwrap();
-        file.set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000_000))
+            .unwrap();
         context.umask(0o077);
         &[]
     });
@@ -59,7 +63,10 @@ fn under_another_umask_with_other_modes_and_times() {
 #[test]
 fn in_another_time_zone_and_language() {
     check(|context| {
-        context.set("TZ", "Pacific/Chatham").set("LANG", "tr_TR.UTF-8").set("LC_ALL", "tr_TR.UTF-8");
+        context
+            .set("TZ", "Pacific/Chatham")
+            .set("LANG", "tr_TR.UTF-8")
+            .set("LC_ALL", "tr_TR.UTF-8");
         &[]
     });
 }
@@ -111,7 +118,10 @@ fn with_another_store_of_what_was_built() {
     fs::remove_dir_all(&layout).unwrap();
     assert_eq!(project.build(&["--no-cache"]), first);
     for name in listing(&layout) {
-        assert!(fs::read(layout.join(&name)).unwrap() == fs::read(kept.join(&name)).unwrap(), "{name}");
+        assert!(
+            fs::read(layout.join(&name)).unwrap() == fs::read(kept.join(&name)).unwrap(),
+            "{name}"
+        );
     }
 }
 
@@ -122,9 +132,15 @@ fn the_source_date_is_the_projects_alone() {
     project.context.set("SOURCE_DATE_EPOCH", "1700000000");
     let dated = project.build_with_metadata(&[]);
     assert_ne!(usual["digest"], dated["digest"]);
-    let layers = |document: &serde_json::Value| document["platforms"]["linux/arm64"]["layers"].clone();
+    let layers =
+        |document: &serde_json::Value| document["platforms"]["linux/arm64"]["layers"].clone();
     let (usual, dated) = (layers(&usual), layers(&dated));
-    for (one, other) in usual.as_array().unwrap().iter().zip(dated.as_array().unwrap()) {
+    for (one, other) in usual
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(dated.as_array().unwrap())
+    {
         let same = one["digest"] == other["digest"];
         assert_eq!(same, one["kind"] != "app", "{one} {other}");
     }
@@ -143,9 +159,16 @@ fn two_projects_share_the_layers_of_what_they_share() {
     other.succeeds(BUILD);
     let diff_ids = |context: &Context| {
         let image = Image::open(&context.path("image"), "linux/amd64");
-        image.config["rootfs"]["diff_ids"].as_array().unwrap().clone()
+        image.config["rootfs"]["diff_ids"]
+            .as_array()
+            .unwrap()
+            .clone()
     };
     let (one, other) = (diff_ids(&one.context), diff_ids(&other));
-    let different = one.iter().zip(&other).filter(|(one, other)| one != other).count();
+    let different = one
+        .iter()
+        .zip(&other)
+        .filter(|(one, other)| one != other)
+        .count();
     assert_eq!((one.len(), different), (other.len(), 1));
 }

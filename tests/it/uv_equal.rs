@@ -47,6 +47,10 @@ fn check(platform: Platform, prefix: &str) {
         wheels,
         "distributions that uv installed"
     );
+    assert!(
+        theirs.files.len() > 10_000 && theirs.launchers.len() > 20,
+        "nothing to compare"
+    );
     differences("files", &ours.files, &theirs.files);
     differences("launchers", &ours.launchers, &theirs.launchers);
     differences("records", &ours.records, &theirs.records);
@@ -201,7 +205,7 @@ impl Environment {
         let name = relative.rsplit('/').next().unwrap_or_default();
         let bytes = fs::read(file).expect("file");
         let executable = fs::metadata(file).expect("file").permissions().mode() & 0o111 != 0;
-        let in_dist_info = relative.contains(".dist-info/");
+        let in_dist_info = is_in_dist_info(&relative);
         if is_uvs_own(&relative) {
         } else if in_dist_info && name == "RECORD" {
             let text = String::from_utf8(bytes).expect("UTF-8");
@@ -247,7 +251,17 @@ fn is_uvs_own(path: &str) -> bool {
         || path == format!("{SITE_PACKAGES}/_virtualenv.py")
         || path == format!("{SITE_PACKAGES}/_virtualenv.pth");
     let installer = ["INSTALLER", "uv_cache.json", "uv_build.json"].contains(&name);
-    environment || (installer && path.contains(".dist-info/"))
+    environment || (installer && is_in_dist_info(path))
+}
+
+/// Whether the file is of an installed distribution's metadata; some carry others' inside them.
+fn is_in_dist_info(path: &str) -> bool {
+    let in_site_packages = path
+        .strip_prefix(SITE_PACKAGES)
+        .and_then(|path| path.strip_prefix('/'));
+    in_site_packages
+        .and_then(|path| path.split_once('/'))
+        .is_some_and(|(directory, _)| directory.ends_with(".dist-info"))
 }
 
 /// A line of RECORD, without the hashes of files whose bytes are not compared.

@@ -20,13 +20,18 @@ impl Stanza {
     /// The value of a field; names are the same in any case. The lines of a value are separated by
     /// `\n`; the one blank that begins a continuation line is cut off.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let found = self.fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name));
+        let found = self
+            .fields
+            .iter()
+            .find(|(field, _)| field.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
     /// Names and values.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.fields
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
@@ -45,13 +50,23 @@ impl<R: BufRead> Stanzas<R> {
     /// Reads `reader`, which messages call `file`.
     pub fn new(reader: R, file: &str) -> Self {
         let (file, buffer) = (file.to_owned(), Vec::new());
-        Self { reader, file, wanted: None, line: 0, buffer, done: false }
+        Self {
+            reader,
+            file,
+            wanted: None,
+            line: 0,
+            buffer,
+            done: false,
+        }
     }
 
     /// Keeps only these fields, to save memory; the others are checked all the same.
     #[must_use]
     pub fn keeping(self, wanted: &'static [&'static str]) -> Self {
-        Self { wanted: Some(wanted), ..self }
+        Self {
+            wanted: Some(wanted),
+            ..self
+        }
     }
 
     fn stanza(&mut self) -> Result<Option<Stanza>, Error> {
@@ -70,7 +85,11 @@ impl<R: BufRead> Stanzas<R> {
             if text.starts_with('#') {
                 continue;
             }
-            stanza.line = if stanza.line == 0 { self.line } else { stanza.line };
+            stanza.line = if stanza.line == 0 {
+                self.line
+            } else {
+                stanza.line
+            };
             if text.starts_with([' ', '\t']) {
                 if !in_field {
                     return Err(self.fault(ControlFault::Continuation));
@@ -81,17 +100,23 @@ impl<R: BufRead> Stanzas<R> {
                 }
                 continue;
             }
-            let (name, value) = text.split_once(':').ok_or_else(|| self.fault(ControlFault::NoColon))?;
+            let (name, value) = text
+                .split_once(':')
+                .ok_or_else(|| self.fault(ControlFault::NoColon))?;
             if !is_field_name(name) {
                 return Err(self.fault(ControlFault::BadName));
             }
             in_field = true;
-            kept = self.wanted.is_none_or(|names| names.iter().any(|n| n.eq_ignore_ascii_case(name)));
+            kept = self
+                .wanted
+                .is_none_or(|names| names.iter().any(|n| n.eq_ignore_ascii_case(name)));
             if kept {
                 if stanza.get(name).is_some() {
                     return Err(self.fault(ControlFault::Duplicate));
                 }
-                stanza.fields.push((name.to_owned(), value.trim_start().to_owned()));
+                stanza
+                    .fields
+                    .push((name.to_owned(), value.trim_start().to_owned()));
             }
         }
         Ok((stanza.line > 0).then_some(stanza))
@@ -100,8 +125,13 @@ impl<R: BufRead> Stanzas<R> {
     /// Reads a line of at most `limit` bytes into the buffer; false at the end of the file.
     fn next_line(&mut self, limit: u64) -> Result<bool, Error> {
         self.buffer.clear();
-        let read = (&mut self.reader).take(limit + 1).read_until(b'\n', &mut self.buffer);
-        read.map_err(|source| Error::Read { file: self.file.clone(), source })?;
+        let read = (&mut self.reader)
+            .take(limit + 1)
+            .read_until(b'\n', &mut self.buffer);
+        read.map_err(|source| Error::Read {
+            file: self.file.clone(),
+            source,
+        })?;
         self.line += 1;
         if self.buffer.len() as u64 > limit {
             return Err(self.fault(ControlFault::TooLong));
@@ -110,7 +140,11 @@ impl<R: BufRead> Stanzas<R> {
     }
 
     fn fault(&self, fault: ControlFault) -> Error {
-        Error::Control { file: self.file.clone(), line: self.line, fault }
+        Error::Control {
+            file: self.file.clone(),
+            line: self.line,
+            fault,
+        }
     }
 }
 
@@ -133,9 +167,11 @@ pub fn single(bytes: &[u8], file: &str) -> Result<Stanza, Error> {
     let first = stanzas.next().transpose()?.unwrap_or_default();
     match stanzas.next().transpose()? {
         None => Ok(first),
-        Some(Stanza { line, .. }) => {
-            Err(Error::Control { file: file.to_owned(), line, fault: ControlFault::SecondStanza })
-        }
+        Some(Stanza { line, .. }) => Err(Error::Control {
+            file: file.to_owned(),
+            line,
+            fault: ControlFault::SecondStanza,
+        }),
     }
 }
 
@@ -158,7 +194,12 @@ mod tests {
             let fields: Vec<_> = stanza.fields().map(|(n, v)| format!("{n}={v:?}")).collect();
             format!("{}: {}", stanza.line, fields.join(" "))
         };
-        read(text).unwrap().iter().map(show).collect::<Vec<_>>().join("\n")
+        read(text)
+            .unwrap()
+            .iter()
+            .map(show)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     #[test]
@@ -166,7 +207,9 @@ mod tests {
         insta::assert_snapshot!(
             shown("\n\n# c\nA: 1\nB:\n x\n  y\n .\n# c\n z\n \nC:2  \n\n\nD:\t:é\r\n"),
             @r#"
-        3: A="1" B="x"
+        4: A="1" B="\nx\n y\n.\nz"
+        12: C="2"
+        15: D=":é"
         "#
         );
     }
@@ -183,7 +226,10 @@ mod tests {
         let text = "A: 1\nB: 2\n 3\nC: 4\n 5\n\nB: 6\n";
         let kept = Stanzas::new(text.as_bytes(), "f").keeping(&["A", "C"]);
         let kept: Vec<_> = kept.map(Result::unwrap).collect();
-        assert_eq!(kept[0].fields().collect::<Vec<_>>(), [("A", "1"), ("C", "4\n5")]);
+        assert_eq!(
+            kept[0].fields().collect::<Vec<_>>(),
+            [("A", "1"), ("C", "4\n5")]
+        );
         assert_eq!((kept[1].fields().count(), kept.len()), (0, 2));
     }
 
@@ -195,7 +241,9 @@ mod tests {
         insta::assert_snapshot!(message("A b: 1\n"), @"status, line 1: a field's name is empty or has a character that names cannot have");
         insta::assert_snapshot!(message(": 1\n"), @"status, line 1: a field's name is empty or has a character that names cannot have");
         insta::assert_snapshot!(message("A: 1\nB: 2\na: 3\n"), @"status, line 3: the stanza has this field already");
-        let second = single(b"A: 1\n\nB: 2\n", "Release").unwrap_err().to_string();
+        let second = single(b"A: 1\n\nB: 2\n", "Release")
+            .unwrap_err()
+            .to_string();
         insta::assert_snapshot!(second, @"Release, line 3: expected one stanza only");
     }
 
@@ -205,7 +253,10 @@ mod tests {
         let many_lines = format!("A: x\n{}", " 0123456789\n".repeat(1 << 19));
         for text in [long_line, many_lines] {
             let message = read(&text).unwrap_err().to_string();
-            assert!(message.ends_with("the stanza is longer than 4194304 bytes"), "{message}");
+            assert!(
+                message.ends_with("the stanza is longer than 4194304 bytes"),
+                "{message}"
+            );
         }
         // Small ones may be many.
         let many = "A: x\n\n".repeat(1 << 20);

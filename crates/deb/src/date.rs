@@ -1,10 +1,11 @@
 //! Dates as release files write them: the format of `date -R -u`, always in UTC
-//! (wiki.debian.org/DebianRepository/Format, Date and Valid-Until).
+//! (the Debian wiki, DebianRepository/Format, Date and Valid-Until).
 
 use crate::ValueError;
 
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 /// Seconds since 1970 of `Sat, 12 Sep 2026 07:55:41 UTC`.
 pub(crate) fn parse(text: &str) -> Result<u64, ValueError> {
@@ -14,11 +15,15 @@ pub(crate) fn parse(text: &str) -> Result<u64, ValueError> {
 fn seconds(text: &str) -> Option<u64> {
     let rest = text.split_once(',').map_or(text, |(_weekday, rest)| rest);
     let words: Vec<&str> = rest.split_ascii_whitespace().collect();
-    let [day, month, year, time, zone] = words[..] else { return None };
+    let [day, month, year, time, zone] = words[..] else {
+        return None;
+    };
     let month = MONTHS.iter().position(|name| *name == month)? as u64 + 1;
     let (day, year) = (number(day)?, number(year)?);
     let time: Vec<u64> = time.split(':').map(number).collect::<Option<_>>()?;
-    let [hour, minute, second] = time[..] else { return None };
+    let [hour, minute, second] = time[..] else {
+        return None;
+    };
     let utc = matches!(zone, "UTC" | "GMT" | "Z" | "+0000" | "-0000");
     let ranges = (1970..=9999).contains(&year)
         && (1..=31).contains(&day)
@@ -50,7 +55,11 @@ pub(crate) fn civil(days: u64) -> (u64, u64, u64) {
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let (month, next) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
     (era * 400 + year + next, month, day)
 }
 
@@ -71,10 +80,17 @@ mod tests {
     #[test]
     fn refuses_other_texts() {
         for text in [
-            "", "today", "Sat, 12 Sep 2026 07:55:41", "Sat, 12 Sep 2026 07:55:41 CEST",
-            "Sat, 31 Feb 2026 07:55:41 UTC", "Mon, 29 Feb 2100 00:00:00 UTC",
-            "Sat, 12 Sep 1969 07:55:41 UTC", "Sat, 12 Sep 2026 24:00:00 UTC",
-            "Sat, 12 Sep 2026 07:55 UTC", "Sat, +2 Sep 2026 07:55:41 UTC", "0 Jan 1970 00:00:00 UTC",
+            "",
+            "today",
+            "Sat, 12 Sep 2026 07:55:41",
+            "Sat, 12 Sep 2026 07:55:41 CEST",
+            "Sat, 31 Feb 2026 07:55:41 UTC",
+            "Mon, 29 Feb 2100 00:00:00 UTC",
+            "Sat, 12 Sep 1969 07:55:41 UTC",
+            "Sat, 12 Sep 2026 24:00:00 UTC",
+            "Sat, 12 Sep 2026 07:55 UTC",
+            "Sat, +2 Sep 2026 07:55:41 UTC",
+            "0 Jan 1970 00:00:00 UTC",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }

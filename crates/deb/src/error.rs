@@ -8,6 +8,7 @@ use oci::{DigestError, PathError, TreeError, TreePath};
 
 use crate::fault::DebFault;
 use crate::release::SignatureFault;
+use crate::unmet::Lines;
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +70,7 @@ pub enum Error {
         source: pgp::errors::Error,
     },
     /// No signature of an `InRelease` file is a good one by a trusted key.
-    #[error("InRelease has no good signature by a trusted key{}", list(.signatures))]
+    #[error("InRelease has no good signature by a trusted key{}", Lines(.signatures))]
     Untrusted {
         /// What is wrong with each of them.
         signatures: Vec<SignatureFault>,
@@ -203,10 +204,9 @@ impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = crate::date::civil(self.0 / 86_400);
         let (hour, minute, second) = (self.0 / 3600 % 24, self.0 / 60 % 60, self.0 % 60);
-        write!(f, "{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+        write!(
+            f,
+            "{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC"
+        )
     }
-}
-
-fn list(faults: &[SignatureFault]) -> String {
-    faults.iter().map(|fault| format!("\n  {fault}")).collect()
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod archive;
 pub mod base;
+mod conflicts;
 pub mod control;
 mod data;
 mod date;

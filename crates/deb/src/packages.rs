@@ -70,6 +70,21 @@ pub struct Installed {
     pub breaks: Relations,
 }
 
+impl From<&Package> for Installed {
+    /// The package, once it is installed.
+    fn from(package: &Package) -> Self {
+        Self {
+            name: package.name.clone(),
+            version: package.version.clone(),
+            architecture: package.architecture.clone(),
+            provides: package.provides.clone(),
+            multi_arch: package.multi_arch,
+            conflicts: package.conflicts.clone(),
+            breaks: package.breaks.clone(),
+        }
+    }
+}
+
 /// A field of relations, as its text: an index has 70 000 packages, of which few are ever looked at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Relations(Box<str>);
@@ -93,10 +108,10 @@ pub struct Architecture(Box<str>);
 impl Architecture {
     /// The one that is called so.
     pub fn new(name: &str) -> Result<Self, ValueError> {
-        match is_name(name) {
-            true => Ok(Self(name.into())),
-            false => Err(ValueError::Name(name.to_owned())),
+        if is_name(name) {
+            return Ok(Self(name.into()));
         }
+        Err(ValueError::Name(name.to_owned()))
     }
 
     /// That of an image's platform.
@@ -157,15 +172,37 @@ pub enum Priority {
 }
 
 const FIELDS: &[&str] = &[
-    "Package", "Version", "Architecture", "Filename", "SHA256", "Size", "Source", "Pre-Depends",
-    "Depends", "Conflicts", "Breaks", "Provides", "Multi-Arch", "Essential", "Priority", "Status",
+    "Package",
+    "Version",
+    "Architecture",
+    "Filename",
+    "SHA256",
+    "Size",
+    "Source",
+    "Pre-Depends",
+    "Depends",
+    "Conflicts",
+    "Breaks",
+    "Provides",
+    "Multi-Arch",
+    "Essential",
+    "Priority",
+    "Status",
 ];
 
 /// The packages of an index, in its order. `file` is what messages call it, and its ending tells
 /// how it is compressed: `.xz`, `.gz`, or not.
 pub fn parse(reader: impl Read, file: &str) -> Result<Vec<Package>, Error> {
     let stanzas = Stanzas::new(BufReader::new(decompressed(reader, file)?), file).keeping(FIELDS);
-    stanzas.map(|stanza| Fields { stanza: &stanza?, file }.package()).collect()
+    stanzas
+        .map(|stanza| {
+            Fields {
+                stanza: &stanza?,
+                file,
+            }
+            .package()
+        })
+        .collect()
 }
 
 /// The packages that a `/var/lib/dpkg/status` counts as installed, or that one file of a `status.d`
@@ -174,9 +211,20 @@ pub fn installed(reader: impl Read, file: &str) -> Result<Vec<Installed>, Error>
     let mut packages = Vec::new();
     for stanza in Stanzas::new(BufReader::new(reader), file).keeping(FIELDS) {
         let stanza = stanza?;
-        let state = stanza.get("Status").map(|status| status.split_ascii_whitespace().last());
-        if matches!(state, None | Some(Some("installed" | "triggers-awaited" | "triggers-pending"))) {
-            packages.push(Fields { stanza: &stanza, file }.installed()?);
+        let state = stanza
+            .get("Status")
+            .map(|status| status.split_ascii_whitespace().last());
+        if matches!(
+            state,
+            None | Some(Some("installed" | "triggers-awaited" | "triggers-pending"))
+        ) {
+            packages.push(
+                Fields {
+                    stanza: &stanza,
+                    file,
+                }
+                .installed()?,
+            );
         }
     }
     Ok(packages)
@@ -186,7 +234,10 @@ fn decompressed<'a>(reader: impl Read + 'a, file: &str) -> Result<Box<dyn Read +
     Ok(match file.rsplit_once('.') {
         Some((_, "xz")) => {
             let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED);
-            let read = |source: liblzma::stream::Error| Error::Read { file: file.to_owned(), source: source.into() };
+            let read = |source: liblzma::stream::Error| Error::Read {
+                file: file.to_owned(),
+                source: source.into(),
+            };
             Box::new(XzDecoder::new_stream(reader, stream.map_err(read)?))
         }
         Some((_, "gz")) => Box::new(MultiGzDecoder::new(reader)),
@@ -242,7 +293,12 @@ impl Fields<'_> {
         let (file, line) = (self.file.to_owned(), self.stanza.line);
         match self.stanza.get(field) {
             None => Err(Error::MissingField { file, line, field }),
-            Some(text) => parse(text).map_err(|source| Error::Field { file, line, field, source }),
+            Some(text) => parse(text).map_err(|source| Error::Field {
+                file,
+                line,
+                field,
+                source,
+            }),
         }
     }
 
@@ -263,7 +319,9 @@ impl Fields<'_> {
     }
 
     fn provides(&self) -> Result<Vec<(String, Option<Version>)>, Error> {
-        self.or("Provides", Vec::new(), |text| Ok(relation::parse_provides(text)?))
+        self.or("Provides", Vec::new(), |text| {
+            Ok(relation::parse_provides(text)?)
+        })
     }
 
     fn multi_arch(&self) -> Result<MultiArch, Error> {
@@ -288,127 +346,12 @@ impl Fields<'_> {
 }
 
 fn name(text: &str) -> Result<String, ValueError> {
-    match is_name(text) {
-        true => Ok(text.to_owned()),
-        false => Err(ValueError::Name(text.to_owned())),
+    if is_name(text) {
+        return Ok(text.to_owned());
     }
+    Err(ValueError::Name(text.to_owned()))
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::error::Error as _;
-    use std::io::Write as _;
-
-    use super::*;
-
-    const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-    /// An index, shorter: each line `name version` begins a package, each ` Field: value` after it
-    /// adds a field or replaces one.
-    pub(crate) fn index(text: &str) -> Vec<Package> {
-        let mut stanzas: Vec<Vec<(String, String)>> = Vec::new();
-        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            if let Some((field, value)) = line.split_once(": ") {
-                let stanza = stanzas.last_mut().unwrap();
-                stanza.retain(|(name, _)| name != field);
-                stanza.push((field.to_owned(), value.to_owned()));
-            } else {
-                let (name, version) = line.split_once(' ').unwrap();
-                let fields = [
-                    ("Package", name), ("Version", version), ("Architecture", "arm64"),
-                    ("Filename", "pool/x.deb"), ("Size", "1"), ("SHA256", HEX),
-                ];
-                stanzas.push(fields.map(|(n, v)| (n.to_owned(), v.to_owned())).into());
-            }
-        }
-        let stanza = |fields: &Vec<(String, String)>| -> String {
-            fields.iter().map(|(name, value)| format!("{name}: {value}\n")).collect()
-        };
-        let text: Vec<String> = stanzas.iter().map(stanza).collect();
-        parse(text.join("\n").as_bytes(), "Packages").unwrap()
-    }
-
-    const PACKAGES: &str = "\
-Package: libssl3t64
-Source: openssl (3.5.1-1)
-Version: 3.5.1-1+b1
-Architecture: arm64
-Multi-Arch: same
-Essential: yes
-Priority: required
-Provides: libssl3 (= 3.5.1-1+b1), ssl
-Pre-Depends: dpkg (>= 1)
-Depends: libc6 (>= 2.38),
- zlib1g | zlib
-Breaks: libssl3 (<< 3.5)
-Conflicts: nossl
-Description: kept out
- of memory
-Filename: pool/main/o/openssl/libssl3t64_3.5.1-1+b1_arm64.deb
-Size: 2345678
-SHA256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
-
-Package: tzdata
-Version: 2026a-0+deb13u1
-Architecture: all
-Filename: pool/main/t/tzdata/tzdata_2026a-0+deb13u1_all.deb
-Size: 260000
-SHA256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
-";
-
-    #[test]
-    fn reads_an_index() {
-        let packages = parse(PACKAGES.as_bytes(), "Packages").unwrap();
-        insta::assert_debug_snapshot!(packages[0], @"");
-        assert!(packages[1].architecture.is_all());
-        assert_eq!(packages[1].priority, Priority::Extra);
-    }
-
-    #[test]
-    fn the_ending_tells_the_compression() {
-        let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 6);
-        xz.write_all(PACKAGES.as_bytes()).unwrap();
-        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        gz.write_all(PACKAGES.as_bytes()).unwrap();
-        let plain = parse(PACKAGES.as_bytes(), "main/binary-arm64/Packages").unwrap();
-        let (xz, gz) = (xz.finish().unwrap(), gz.finish().unwrap());
-        assert_eq!(parse(&xz[..], "Packages.xz").unwrap(), plain);
-        assert_eq!(parse(&gz[..], "Packages.gz").unwrap(), plain);
-        for (bytes, file) in [(&xz[..xz.len() - 9], "Packages.xz"), (&gz[..gz.len() - 9], "Packages.gz")] {
-            assert_eq!(parse(bytes, file).unwrap_err().to_string(), format!("cannot read {file}"));
-        }
-    }
-
-    #[test]
-    fn says_what_is_wrong_with_a_stanza() {
-        let message = |from: &str, to: &str| {
-            let text = PACKAGES.replace(from, to);
-            let error = parse(text.as_bytes(), "Packages").unwrap_err();
-            let source = error.source().map_or(String::new(), |source| format!(": {source}"));
-            format!("{error}{source}")
-        };
-        insta::assert_snapshot!(message("Version: 2026a-0", "Version: 2026a_0"), @"");
-        insta::assert_snapshot!(message("Size: 260000", "Size: -1"), @"");
-        insta::assert_snapshot!(message("Package: tzdata", "Package: ../tzdata"), @"");
-        insta::assert_snapshot!(message("Multi-Arch: same", "Multi-Arch: maybe"), @"");
-        insta::assert_snapshot!(message("Filename: pool/main/t", "File: pool/main/t"), @"");
-        insta::assert_snapshot!(message("SHA256: e3", "SHA256: E3"), @"");
-        insta::assert_snapshot!(message("libssl3 (= 3.5.1-1+b1), ssl", "libssl3 | ssl"), @"");
-    }
-
-    #[test]
-    fn reads_what_is_installed() {
-        let status = "Package: a\nStatus: install ok installed\nVersion: 1\nArchitecture: arm64\n\n\
-                      Package: b\nStatus: deinstall ok config-files\nVersion: 1\nArchitecture: arm64\n\n\
-                      Package: c\nStatus: install ok unpacked\nVersion: 1\nArchitecture: arm64\n\n\
-                      Package: d\nVersion: 2\nArchitecture: all\nProvides: e (= 3)\n";
-        let names: Vec<_> = installed(status.as_bytes(), "status").unwrap().into_iter().map(|p| p.name).collect();
-        assert_eq!(names, ["a", "d"]);
-    }
-
-    #[test]
-    fn platforms_have_architectures() {
-        let names = Platform::ALL.map(|platform| Architecture::of(platform).to_string());
-        assert_eq!(names, ["amd64", "arm64", "armhf"]);
-    }
-}
+#[path = "packages_tests.rs"]
+pub(crate) mod tests;

@@ -80,12 +80,23 @@ impl Operator {
 impl Relation {
     /// A relation to any version of `name`.
     pub fn to(name: &str) -> Self {
-        Self { name: name.to_owned(), qualifier: None, version: None, restriction: None }
+        Self {
+            name: name.to_owned(),
+            qualifier: None,
+            version: None,
+            restriction: None,
+        }
     }
 
     /// Whether it is meant for packages of `architecture` at all.
     pub fn applies_to(&self, architecture: &str) -> bool {
-        let Some(Restriction { negated, architectures }) = &self.restriction else { return true };
+        let Some(Restriction {
+            negated,
+            architectures,
+        }) = &self.restriction
+        else {
+            return true;
+        };
         let named = |name: &String| {
             let name = name.strip_prefix("linux-").unwrap_or(name);
             let name = name.strip_prefix("any-").unwrap_or(name);
@@ -96,7 +107,9 @@ impl Relation {
 
     /// Whether a package of the right name with this version will do.
     pub fn accepts(&self, version: &Version) -> bool {
-        self.version.as_ref().is_none_or(|(operator, bound)| operator.holds(version, bound))
+        self.version
+            .as_ref()
+            .is_none_or(|(operator, bound)| operator.holds(version, bound))
     }
 
     /// Whether something that is provided in this version will do. What is provided without a
@@ -135,14 +148,19 @@ pub enum RelationError {
 /// The items of a Depends, Conflicts or like field.
 pub(crate) fn parse_field(text: &str) -> Result<Vec<Dependency>, RelationError> {
     // A comma too many is common in hand-made packages; dpkg reads over it as well.
-    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::parse).collect()
+    text.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .map(str::parse)
+        .collect()
 }
 
 /// The names and versions of a Provides field.
 pub(crate) fn parse_provides(text: &str) -> Result<Vec<(String, Option<Version>)>, RelationError> {
     let provided = |dependency: Dependency| {
         let error = RelationError::Provided(dependency.to_string());
-        let [relation] = <[Relation; 1]>::try_from(dependency.alternatives).map_err(|_| error.clone())?;
+        let [relation] =
+            <[Relation; 1]>::try_from(dependency.alternatives).map_err(|_| error.clone())?;
         match relation.version {
             None => Ok((relation.name, None)),
             Some((Operator::Equal, version)) => Ok((relation.name, Some(version))),
@@ -186,12 +204,16 @@ impl FromStr for Relation {
             rest = after;
         }
         if !rest.is_empty() {
-            return Err(RelationError::Rest(text[..text.len() - rest.len()].trim_end().to_owned()));
+            return Err(RelationError::Rest(
+                text[..text.len() - rest.len()].trim_end().to_owned(),
+            ));
         }
         Ok(Self {
             name: name.to_owned(),
             qualifier,
-            version: constraint.map(|constraint| parse_constraint(constraint, text)).transpose()?,
+            version: constraint
+                .map(|constraint| parse_constraint(constraint, text))
+                .transpose()?,
             restriction: parse_restriction(restriction.unwrap_or_default(), text)?,
         })
     }
@@ -226,7 +248,8 @@ fn bracketed<'a>(
 }
 
 fn parse_constraint(text: &str, whole: &str) -> Result<(Operator, Version), RelationError> {
-    let (operator, version) = text.split_at(text.find(|c| !"<=>".contains(c)).unwrap_or(text.len()));
+    let (operator, version) =
+        text.split_at(text.find(|c| !"<=>".contains(c)).unwrap_or(text.len()));
     let operator = match operator {
         "<<" => Operator::Less,
         "<=" | "<" => Operator::LessOrEqual,
@@ -246,7 +269,10 @@ fn parse_restriction(text: &str, whole: &str) -> Result<Option<Restriction>, Rel
     };
     let architectures: Option<Vec<String>> = text.split_ascii_whitespace().map(name).collect();
     let architectures = architectures.ok_or_else(|| RelationError::Mixed(whole.to_owned()))?;
-    Ok((!architectures.is_empty()).then_some(Restriction { negated, architectures }))
+    Ok((!architectures.is_empty()).then_some(Restriction {
+        negated,
+        architectures,
+    }))
 }
 
 impl From<&str> for Qualifier {
@@ -280,7 +306,11 @@ impl fmt::Display for Relation {
         if let Some((operator, version)) = &self.version {
             write!(f, " ({operator} {version})")?;
         }
-        if let Some(Restriction { negated, architectures }) = &self.restriction {
+        if let Some(Restriction {
+            negated,
+            architectures,
+        }) = &self.restriction
+        {
             let (separator, mark) = if *negated { (" !", "!") } else { (" ", "") };
             write!(f, " [{mark}{}]", architectures.join(separator))?;
         }
@@ -301,102 +331,5 @@ impl fmt::Display for Operator {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn relation(text: &str) -> Relation {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn prints_what_it_parsed() {
-        let check = |text: &str, expect: &str| {
-            let field = parse_field(text).unwrap();
-            let printed: Vec<_> = field.iter().map(ToString::to_string).collect();
-            assert_eq!(printed.join(", "), expect);
-        };
-        check("", "");
-        check("libc6", "libc6");
-        check(" libc6(>=2.34) ,\n libfoo-1.0+ ( << 2:3~) ,", "libc6 (>= 2.34), libfoo-1.0+ (<< 2:3~)");
-        check("a|b (= 1)| c", "a | b (= 1) | c");
-        check("python3:any (>= 3.13~), gcc:native, x:arm64", "python3:any (>= 3.13~), gcc:native, x:arm64");
-        check("a (< 1), b (> 1)", "a (<= 1), b (>= 1)");
-        check("a [amd64 arm64] <!nocheck> <stage1 !nodoc>, b [ !armhf ]", "a [amd64 arm64], b [!armhf]");
-        check("a <!nocheck>", "a");
-    }
-
-    #[test]
-    fn refuses_other_texts() {
-        let message = |text: &str| parse_field(text).unwrap_err().to_string();
-        insta::assert_snapshot!(message("a | "), @"`` does not begin with a package name");
-        insta::assert_snapshot!(message("(>= 1)"), @"`(>= 1)` does not begin with a package name");
-        insta::assert_snapshot!(message("a: (>= 1)"), @"`a: (>= 1)` has no architecture behind the colon");
-        insta::assert_snapshot!(message("a (1)"), @"`a (1)` has something else than `(operator version)` in parentheses");
-        insta::assert_snapshot!(message("a (=> 1)"), @"`a (=> 1)` has something else than `(operator version)` in parentheses");
-        insta::assert_snapshot!(message("a (>= 1"), @"`a (>= 1` has something else behind it");
-        insta::assert_snapshot!(message("a (>= )"), @"`` is not a version: the upstream version is empty");
-        insta::assert_snapshot!(message("a b"), @"`a` has something else behind it");
-        insta::assert_snapshot!(message("a [amd64 !arm64]"), @"`a [amd64 !arm64]` has negated and plain architectures in one pair of brackets");
-    }
-
-    #[test]
-    fn architecture_restrictions() {
-        let check = |text: &str, expect: bool| {
-            assert_eq!(relation(text).applies_to("arm64"), expect, "{text}");
-        };
-        check("a", true);
-        check("a [arm64]", true);
-        check("a [amd64]", false);
-        check("a [amd64 arm64]", true);
-        check("a [!amd64]", true);
-        check("a [!amd64 !arm64]", false);
-        check("a [linux-any]", true);
-        check("a [any-arm64]", true);
-        check("a [!any-amd64]", true);
-    }
-
-    #[test]
-    fn operators_hold() {
-        let check = |text: &str, expect: [bool; 3]| {
-            let relation = relation(text);
-            let versions = ["1", "2", "3"].map(|v| v.parse().unwrap());
-            assert_eq!(versions.each_ref().map(|v| relation.accepts(v)), expect, "{text}");
-        };
-        check("a", [true, true, true]);
-        check("a (<< 2)", [true, false, false]);
-        check("a (<= 2)", [true, true, false]);
-        check("a (= 2)", [false, true, false]);
-        check("a (>= 2)", [false, true, true]);
-        check("a (>> 2)", [false, false, true]);
-    }
-
-    #[test]
-    fn an_unversioned_provides_satisfies_no_versioned_relation() {
-        let one = "1".parse().unwrap();
-        assert!(relation("a").accepts_provided(None));
-        assert!(!relation("a (>= 1)").accepts_provided(None));
-        assert!(relation("a (>= 1)").accepts_provided(Some(&one)));
-        assert!(!relation("a (>> 1)").accepts_provided(Some(&one)));
-    }
-
-    #[test]
-    fn provides() {
-        let one: Version = "1".parse().unwrap();
-        let provided = parse_provides("a, b (= 1)").unwrap();
-        assert_eq!(provided, [("a".to_owned(), None), ("b".to_owned(), Some(one))]);
-        insta::assert_snapshot!(parse_provides("a | b").unwrap_err(), @"`a | b` cannot be provided");
-        insta::assert_snapshot!(parse_provides("a (>= 1)").unwrap_err(), @"`a (>= 1)` cannot be provided");
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_parses_or_not(text in "[a1:|(<>=)!, \\[\\]~é-]{0,24}") {
-            if let Ok(field) = parse_field(&text) {
-                let printed: Vec<_> = field.iter().map(ToString::to_string).collect();
-                prop_assert_eq!(parse_field(&printed.join(", ")), Ok(field));
-            }
-        }
-    }
-}
+#[path = "relation_tests.rs"]
+mod tests;

@@ -1,5 +1,5 @@
 //! Release files: what a suite consists of, signed. The format is that of
-//! wiki.debian.org/DebianRepository/Format; the signature, a clear-signed text (RFC 9580, 7).
+//! the Debian wiki, DebianRepository/Format; the signature, a clear-signed text (RFC 9580, 7).
 
 use std::collections::BTreeMap;
 
@@ -49,8 +49,8 @@ impl Release {
 
     /// The path and the facts of a component's `Packages`, in the best compression we read.
     pub fn packages(&self, component: &str, architecture: &str) -> Option<(String, ReleaseFile)> {
-        ["xz", "gz"].iter().find_map(|compression| {
-            let path = format!("{component}/binary-{architecture}/Packages.{compression}");
+        [".xz", ".gz", ""].iter().find_map(|compression| {
+            let path = format!("{component}/binary-{architecture}/Packages{compression}");
             self.file(&path).map(|file| (path, *file))
         })
     }
@@ -59,11 +59,15 @@ impl Release {
     /// has that, so that it fits this release file even while the mirror is updated.
     pub fn fetch_path(&self, path: &str) -> Option<String> {
         let file = self.file(path)?;
-        let directory = path.rsplit_once('/').map_or(String::new(), |(parent, _)| format!("{parent}/"));
-        Some(match self.by_hash {
-            true => format!("{directory}by-hash/SHA256/{}", file.sha256.hex()),
-            false => path.to_owned(),
-        })
+        if !self.by_hash {
+            return Some(path.to_owned());
+        }
+        let name_at = path.rfind('/').map_or(0, |slash| slash + 1);
+        Some(format!(
+            "{}by-hash/SHA256/{}",
+            &path[..name_at],
+            file.sha256.hex()
+        ))
     }
 
     /// Whether this is the suite that was asked for: an old suite's file is as well signed, and a
@@ -71,7 +75,10 @@ impl Release {
     pub fn check_suite(&self, wanted: &str) -> Result<(), Error> {
         // `trixie/updates` is how security suites were called until buster.
         let wanted_name = wanted.split_once('/').map_or(wanted, |(name, _)| name);
-        if [&self.suite, &self.codename].into_iter().any(|name| name == wanted_name || name == wanted) {
+        if [&self.suite, &self.codename]
+            .into_iter()
+            .any(|name| name == wanted_name || name == wanted)
+        {
             return Ok(());
         }
         Err(Error::OtherSuite {
@@ -88,7 +95,11 @@ impl Release {
             parsed.map_err(|source| fault(&stanza, field, source))
         };
         let name = |field| stanza.get(field).unwrap_or_default().to_owned();
-        let missing = |field| Error::MissingField { file: FILE.to_owned(), line: stanza.line, field };
+        let missing = |field| Error::MissingField {
+            file: FILE.to_owned(),
+            line: stanza.line,
+            field,
+        };
         let list = stanza.get("SHA256").ok_or(missing("SHA256"))?;
         let release = Self {
             suite: name("Suite"),
@@ -104,22 +115,37 @@ impl Release {
 
     fn check_dates(&self, stanza: &Stanza, now: u64) -> Result<(), Error> {
         let text = |field| stanza.get(field).unwrap_or_default().to_owned();
-        let suite = if self.codename.is_empty() { &self.suite } else { &self.codename };
+        let suite = if self.codename.is_empty() {
+            &self.suite
+        } else {
+            &self.codename
+        };
         let (suite, moment) = (suite.clone(), Moment(now));
         if self.date > now.saturating_add(CLOCK_TOLERANCE) {
-            return Err(Error::NotYetValid { suite, date: text("Date"), now: moment });
+            return Err(Error::NotYetValid {
+                suite,
+                date: text("Date"),
+                now: moment,
+            });
         }
         match self.valid_until {
-            Some(until) if now > until => {
-                Err(Error::Expired { suite, until: text("Valid-Until"), now: moment })
-            }
+            Some(until) if now > until => Err(Error::Expired {
+                suite,
+                until: text("Valid-Until"),
+                now: moment,
+            }),
             _ => Ok(()),
         }
     }
 }
 
 fn fault(stanza: &Stanza, field: &'static str, source: ValueError) -> Error {
-    Error::Field { file: FILE.to_owned(), line: stanza.line, field, source }
+    Error::Field {
+        file: FILE.to_owned(),
+        line: stanza.line,
+        field,
+        source,
+    }
 }
 
 fn parse_files(list: &str) -> Result<BTreeMap<String, ReleaseFile>, ValueError> {
@@ -129,9 +155,17 @@ fn parse_files(list: &str) -> Result<BTreeMap<String, ReleaseFile>, ValueError> 
         let [sha256, size, path] = words[..] else {
             return Err(ValueError::FileLine(line.to_owned()));
         };
-        let size = size.parse().map_err(|_| ValueError::Size(size.to_owned()))?;
-        let file = ReleaseFile { sha256: Digest::from_hex(sha256)?, size };
-        if files.insert(path.to_owned(), file).is_some_and(|other| other != file) {
+        let size = size
+            .parse()
+            .map_err(|_| ValueError::Size(size.to_owned()))?;
+        let file = ReleaseFile {
+            sha256: Digest::from_hex(sha256)?,
+            size,
+        };
+        if files
+            .insert(path.to_owned(), file)
+            .is_some_and(|other| other != file)
+        {
             return Err(ValueError::FileTwice(path.to_owned()));
         }
     }
@@ -184,7 +218,7 @@ mod tests {
              Date: Sun, 11 Jan 2026 00:00:00 UTC\nValid-Until: Sun, 18 Jan 2026 00:00:00 UTC\n\
              Acquire-By-Hash: yes\nMD5Sum:\n d41d8cd98f00b204e9800998ecf8427e 0 main/binary-arm64/Packages.xz\n\
              SHA256:\n {HEX}        0 main/binary-arm64/Packages.xz\n {HEX} 12 main/binary-arm64/Packages.gz\n\
-             \x20{HEX} 12 main/binary-armhf/Packages.gz\n {HEX} 5 top\n"
+             \x20{HEX} 12 main/binary-armhf/Packages.gz\n {HEX} 7 main/binary-riscv64/Packages\n {HEX} 5 top\n"
         )
     }
 
@@ -199,17 +233,31 @@ mod tests {
     /// The message and that of its source.
     fn message(bytes: &[u8], now: Option<u32>) -> String {
         let error = verify(bytes, now).unwrap_err();
-        let source = error.source().map_or(String::new(), |source| format!(": {source}"));
+        let source = error
+            .source()
+            .map_or(String::new(), |source| format!(": {source}"));
         format!("{error}{source}")
     }
 
     #[test]
     fn reads_what_is_signed() {
         let release = verify(&signed(&text()), Some(MADE)).unwrap();
-        assert_eq!((release.suite.as_str(), release.codename.as_str()), ("stable-security", "trixie-security"));
-        assert_eq!((release.date, release.valid_until), (MADE.into(), Some(UNTIL.into())));
-        assert_eq!(release.signed_by, keyring(&[&key(1)]).fingerprints().collect::<Vec<_>>());
-        let file = ReleaseFile { sha256: Digest::of(b""), size: 0 };
+        assert_eq!(
+            (release.suite.as_str(), release.codename.as_str()),
+            ("stable-security", "trixie-security")
+        );
+        assert_eq!(
+            (release.date, release.valid_until),
+            (MADE.into(), Some(UNTIL.into()))
+        );
+        assert_eq!(
+            release.signed_by,
+            keyring(&[&key(1)]).fingerprints().collect::<Vec<_>>()
+        );
+        let file = ReleaseFile {
+            sha256: Digest::of(b""),
+            size: 0,
+        };
         assert_eq!(release.file("main/binary-arm64/Packages.xz"), Some(&file));
         assert_eq!(release.file("main/binary-arm64/Packages"), None);
     }
@@ -218,8 +266,18 @@ mod tests {
     fn finds_packages_in_the_best_compression() {
         let release = verify(&signed(&text()), None).unwrap();
         let path = |architecture| release.packages("main", architecture).map(|(path, _)| path);
-        assert_eq!(path("arm64").as_deref(), Some("main/binary-arm64/Packages.xz"));
-        assert_eq!(path("armhf").as_deref(), Some("main/binary-armhf/Packages.gz"));
+        assert_eq!(
+            path("arm64").as_deref(),
+            Some("main/binary-arm64/Packages.xz")
+        );
+        assert_eq!(
+            path("armhf").as_deref(),
+            Some("main/binary-armhf/Packages.gz")
+        );
+        assert_eq!(
+            path("riscv64").as_deref(),
+            Some("main/binary-riscv64/Packages")
+        );
         assert_eq!(path("amd64"), None);
     }
 
@@ -229,7 +287,10 @@ mod tests {
         let by_hash = verify(&signed(&text()), None).unwrap();
         let expect = format!("main/binary-arm64/by-hash/SHA256/{HEX}");
         assert_eq!(by_hash.fetch_path(path), Some(expect));
-        assert_eq!(by_hash.fetch_path("top"), Some(format!("by-hash/SHA256/{HEX}")));
+        assert_eq!(
+            by_hash.fetch_path("top"),
+            Some(format!("by-hash/SHA256/{HEX}"))
+        );
         assert_eq!(by_hash.fetch_path("other"), None);
         let plain = verify(&signed(&text().replace("Acquire-By-Hash: yes\n", "")), None).unwrap();
         assert_eq!(plain.fetch_path(path).as_deref(), Some(path));
@@ -237,8 +298,13 @@ mod tests {
 
     #[test]
     fn a_tampered_text_is_refused() {
-        let tampered = String::from_utf8(signed(&text())).unwrap().replace(" 12 ", " 13 ");
-        insta::assert_snapshot!(message(tampered.as_bytes(), Some(MADE)), @"");
+        let tampered = String::from_utf8(signed(&text()))
+            .unwrap()
+            .replace(" 12 ", " 13 ");
+        insta::assert_snapshot!(message(tampered.as_bytes(), Some(MADE)), @r"
+        InRelease has no good signature by a trusted key
+          C35C86738FC6B93482C715E3C1D6548FD992ADA9 has not signed this text
+        ");
     }
 
     #[test]
@@ -253,14 +319,20 @@ mod tests {
         }
         // Blanks at the ends of lines are not signed, and not read either.
         let blanks = good.replace("Suite: stable-security\n", "Suite: stable-security \t\n");
-        assert_eq!(verify(blanks.as_bytes(), None).unwrap().suite, "stable-security");
+        assert_eq!(
+            verify(blanks.as_bytes(), None).unwrap().suite,
+            "stable-security"
+        );
     }
 
     #[test]
     fn a_wrong_key_is_refused() {
         let other = clear_signed(&text(), vec![sign(&key(2).primary_key, &text(), MADE)]);
-        insta::assert_snapshot!(message(&other, Some(MADE)), @"");
-        insta::assert_snapshot!(message(&clear_signed(&text(), Vec::new()), Some(MADE)), @"");
+        insta::assert_snapshot!(message(&other, Some(MADE)), @r"
+        InRelease has no good signature by a trusted key
+          AAEB3D54AAAA39D6AF2D5B8E866BAEA855D82B05 is not in the keyring
+        ");
+        insta::assert_snapshot!(message(&clear_signed(&text(), Vec::new()), Some(MADE)), @"InRelease has no good signature by a trusted key");
     }
 
     #[test]
@@ -268,8 +340,14 @@ mod tests {
         let text = text();
         let (known, other) = (key(1), key(2));
         let good = sign(&known.primary_key, &text, MADE);
-        for second in [sign(&other.primary_key, &text, MADE), sign(&known.primary_key, "else", MADE)] {
-            for signatures in [vec![good.clone(), second.clone()], vec![second, good.clone()]] {
+        for second in [
+            sign(&other.primary_key, &text, MADE),
+            sign(&known.primary_key, "else", MADE),
+        ] {
+            for signatures in [
+                vec![good.clone(), second.clone()],
+                vec![second, good.clone()],
+            ] {
                 let release = verify(&clear_signed(&text, signatures), Some(MADE)).unwrap();
                 assert_eq!(release.signed_by.len(), 1);
             }
@@ -280,7 +358,7 @@ mod tests {
     fn an_old_file_is_refused_unless_told_otherwise() {
         let bytes = signed(&text());
         assert!(verify(&bytes, Some(UNTIL)).is_ok());
-        insta::assert_snapshot!(message(&bytes, Some(UNTIL + 1)), @"");
+        insta::assert_snapshot!(message(&bytes, Some(UNTIL + 1)), @"the release file of trixie-security was valid until Sun, 18 Jan 2026 00:00:00 UTC, and it is 2026-01-18 00:00:01 UTC now");
         assert!(verify(&bytes, None).is_ok());
         let forever = text().replace("Valid-Until: Sun, 18 Jan 2026 00:00:00 UTC\n", "");
         assert!(verify(&signed(&forever), Some(UNTIL + 1)).is_ok());
@@ -290,7 +368,7 @@ mod tests {
     fn a_file_of_the_future_is_refused_unless_told_otherwise() {
         let early = clear_signed(&text(), vec![sign(&key(1).primary_key, &text(), BORN)]);
         assert!(verify(&early, Some(MADE - 300)).is_ok());
-        insta::assert_snapshot!(message(&early, Some(MADE - 301)), @"");
+        insta::assert_snapshot!(message(&early, Some(MADE - 301)), @"the release file of trixie-security is dated Sun, 11 Jan 2026 00:00:00 UTC, and it is only 2026-01-10 23:54:59 UTC now");
         assert!(verify(&early, None).is_ok());
     }
 
@@ -300,19 +378,19 @@ mod tests {
         for suite in ["trixie-security", "stable-security"] {
             release.check_suite(suite).unwrap();
         }
-        insta::assert_snapshot!(release.check_suite("forky-security").unwrap_err(), @"");
+        insta::assert_snapshot!(release.check_suite("forky-security").unwrap_err(), @"asked for suite forky-security, got the release file of stable-security (codename trixie-security)");
     }
 
     #[test]
     fn says_what_is_wrong_with_the_text() {
         let check = |from: &str, to: &str| message(&signed(&text().replace(from, to)), None);
-        insta::assert_snapshot!(check("Date: Sun, 11 Jan 2026", "Date: 2026-01-11"), @"");
-        insta::assert_snapshot!(check("Date: Sun", "When: Sun"), @"");
-        insta::assert_snapshot!(check("SHA256:", "SHA512:"), @"");
-        insta::assert_snapshot!(check(" 12 ", " x "), @"");
-        insta::assert_snapshot!(check(" 12 ", " "), @"");
-        insta::assert_snapshot!(check(&format!("{HEX} 5"), "e3 5"), @"");
-        insta::assert_snapshot!(check("5 top", "5 main/binary-arm64/Packages.gz"), @"");
-        insta::assert_snapshot!(check("Acquire", "\nAcquire"), @"");
+        insta::assert_snapshot!(check("Date: Sun, 11 Jan 2026", "Date: 2026-01-11"), @"InRelease, line 1: field `Date`: `2026-01-11 00:00:00 UTC` is not a date like `Sat, 12 Sep 2026 07:55:41 UTC`");
+        insta::assert_snapshot!(check("Date: Sun", "When: Sun"), @"InRelease, line 1: the stanza has no field `Date`");
+        insta::assert_snapshot!(check("SHA256:", "SHA512:"), @"InRelease, line 1: the stanza has no field `SHA256`");
+        insta::assert_snapshot!(check(" 12 ", " x "), @"InRelease, line 1: field `SHA256`: `x` is not a size");
+        insta::assert_snapshot!(check(" 12 ", " "), @"InRelease, line 1: field `SHA256`: `e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 main/binary-arm64/Packages.gz` is not a line of checksum, size and path");
+        insta::assert_snapshot!(check(&format!("{HEX} 5"), "e3 5"), @"InRelease, line 1: field `SHA256`: `e3` is not a digest: expected `sha256:` and 64 lower-case hexadecimal digits");
+        insta::assert_snapshot!(check("5 top", "5 main/binary-arm64/Packages.gz"), @"InRelease, line 1: field `SHA256`: `main/binary-arm64/Packages.gz` is listed twice with different checksums");
+        insta::assert_snapshot!(check("Acquire", "\nAcquire"), @"InRelease, line 7: expected one stanza only");
     }
 }

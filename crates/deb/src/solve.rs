@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
+use crate::conflicts::Party;
 use crate::packages::{Installed, MultiArch, Package, Relations};
 use crate::relation::{Dependency, Qualifier, Relation};
 use crate::unmet::{Link, Reason, SolveError, Unmet};
@@ -36,7 +37,10 @@ pub fn solve<'u>(
     let mut solver = Solver::new(universe, policy)?;
     let mut state = State::default();
     for dependency in wanted {
-        let clause = Clause { dependency: Rc::new(dependency.clone()), from: None };
+        let clause = Clause {
+            dependency: Rc::new(dependency.clone()),
+            from: None,
+        };
         state.open.push_back(clause);
     }
     let chosen = solver.run(state)?.chosen;
@@ -50,13 +54,10 @@ struct Clause {
     from: Option<(usize, &'static str)>,
 }
 
-/// What a package must not be with.
-type Conflicts = Rc<Vec<(&'static str, Relation)>>;
-
 #[derive(Debug, Clone, Default)]
-struct State {
+struct State<'a> {
     /// The packages so far, by position, with what they were chosen for.
-    chosen: BTreeMap<usize, (Clause, Conflicts)>,
+    chosen: BTreeMap<usize, (Clause, Party<'a>)>,
     /// What is not known to be satisfied.
     open: VecDeque<Clause>,
 }
@@ -64,24 +65,31 @@ struct State {
 struct Solver<'a> {
     universe: &'a Universe,
     policy: &'a Policy,
-    installed: Vec<(&'a Installed, Conflicts)>,
+    installed: Vec<(&'a Installed, Party<'a>)>,
     steps: u32,
 }
 
 impl<'a> Solver<'a> {
     fn new(universe: &'a Universe, policy: &'a Policy) -> Result<Self, SolveError> {
-        let with_conflicts = |package: &'a Installed| {
-            let (name, version) = (&package.name, &package.version);
-            let mut all = read(name, version, "Conflicts", &package.conflicts)?;
-            all.append(&mut read(name, version, "Breaks", &package.breaks)?);
-            Ok((package, Rc::new(singles(all))))
-        };
-        let installed = policy.installed.iter().map(with_conflicts).collect::<Result<_, _>>()?;
-        Ok(Self { universe, policy, installed, steps: 0 })
+        let mut installed = Vec::new();
+        for package in &policy.installed {
+            installed.push((
+                package,
+                Party::of_installed(package, universe.architecture())?,
+            ));
+        }
+        Ok(Self {
+            universe,
+            policy,
+            installed,
+            steps: 0,
+        })
     }
 
-    fn run(&mut self, mut state: State) -> Result<State, SolveError> {
-        let Some((choice, candidates)) = self.settle(&mut state)? else { return Ok(state) };
+    fn run(&mut self, mut state: State<'a>) -> Result<State<'a>, SolveError> {
+        let Some((choice, candidates)) = self.settle(&mut state)? else {
+            return Ok(state);
+        };
         let mut first_error = None;
         for candidate in candidates {
             self.steps += 1;
@@ -100,7 +108,7 @@ impl<'a> Solver<'a> {
 
     /// Chooses what is without alternative until nothing is; then the first choice to be made, if
     /// there is one.
-    fn settle(&self, state: &mut State) -> Result<Option<(Clause, Vec<usize>)>, SolveError> {
+    fn settle(&self, state: &mut State<'a>) -> Result<Option<(Clause, Vec<usize>)>, SolveError> {
         let mut progress = true;
         while progress {
             progress = false;
@@ -120,31 +128,40 @@ impl<'a> Solver<'a> {
             }
             state.open = choices;
         }
-        let Some(clause) = state.open.pop_front() else { return Ok(None) };
+        let Some(clause) = state.open.pop_front() else {
+            return Ok(None);
+        };
         let candidates = self.candidates(&clause, state)?;
         Ok(Some((clause, candidates)))
     }
 
-    fn choose(&self, n: usize, clause: &Clause, state: &mut State) -> Result<(), SolveError> {
+    fn choose(&self, n: usize, clause: &Clause, state: &mut State<'a>) -> Result<(), SolveError> {
         let package = self.universe.package(n);
-        let field = |name, relations| read(&package.name, &package.version, name, relations);
-        for (name, relations) in
-            [("Pre-Depends", &package.pre_depends), ("Depends", &package.depends)]
-        {
-            for (field, dependency) in field(name, relations)? {
-                let clause = Clause { dependency: Rc::new(dependency), from: Some((n, field)) };
+        for (field, relations) in [
+            ("Pre-Depends", &package.pre_depends),
+            ("Depends", &package.depends),
+        ] {
+            for dependency in read(&package.name, &package.version, field, relations)? {
+                let clause = Clause {
+                    dependency: Rc::new(dependency),
+                    from: Some((n, field)),
+                };
                 state.open.push_back(clause);
             }
         }
-        let conflicts = Rc::new(self.conflicts_of(package)?);
-        state.chosen.insert(n, (clause.clone(), conflicts));
+        let party = Party::of(package, self.universe.architecture())?;
+        state.chosen.insert(n, (clause.clone(), party));
         Ok(())
     }
 
     /// The alternatives that are meant for this architecture.
     fn alternatives<'c>(&self, clause: &'c Clause) -> impl Iterator<Item = &'c Relation> {
         let architecture = self.universe.architecture().as_str();
-        clause.dependency.alternatives.iter().filter(|relation| relation.applies_to(architecture))
+        clause
+            .dependency
+            .alternatives
+            .iter()
+            .filter(|relation| relation.applies_to(architecture))
     }
 
     fn is_satisfied(&self, clause: &Clause, state: &State) -> bool {
@@ -155,22 +172,25 @@ impl<'a> Solver<'a> {
         let is_omitted = |name| clause.from.is_some() && self.policy.omitted.contains(name);
         alternatives.any(|relation| {
             is_omitted(&relation.name)
-                || self.installed.iter().any(|(package, _)| self.installed_meets(package, relation))
+                || self.installed_meet(relation)
                 || self.matches(relation).any(|n| {
                     state.chosen.contains_key(&n) || is_omitted(&self.universe.package(n).name)
                 })
         })
     }
 
-    fn installed_meets(&self, package: &Installed, relation: &Relation) -> bool {
-        let native = package.architecture.is_all() || package.architecture == *self.universe.architecture();
-        let right_architecture = match &relation.qualifier {
-            None => native || package.multi_arch == MultiArch::Foreign,
-            Some(Qualifier::Any) => package.multi_arch == MultiArch::Allowed,
-            Some(Qualifier::Native) => native,
-            Some(Qualifier::Architecture(name)) => package.architecture.as_str() == name,
-        };
-        right_architecture && named(&package.name, &package.version, &package.provides, relation)
+    fn installed_meet(&self, relation: &Relation) -> bool {
+        self.installed.iter().any(|(package, party)| {
+            let architecture = &package.architecture;
+            let native = architecture.is_all() || architecture == self.universe.architecture();
+            let right_architecture = match &relation.qualifier {
+                None => native || package.multi_arch == MultiArch::Foreign,
+                Some(Qualifier::Any) => package.multi_arch == MultiArch::Allowed,
+                Some(Qualifier::Native) => native,
+                Some(Qualifier::Architecture(name)) => architecture.as_str() == name,
+            };
+            right_architecture && party.meets(relation)
+        })
     }
 
     /// The packages that meet `relation`, the best first: those that have the name, then those that
@@ -180,7 +200,9 @@ impl<'a> Solver<'a> {
         let real = real.filter(|n| relation.accepts(&self.universe.package(*n).version));
         let provided = self.universe.provider_positions(&relation.name);
         let provided = provided.filter(|(_, version)| relation.accepts_provided(*version));
-        real.into_iter().chain(provided.map(|(n, _)| n)).filter(|n| self.is_for_us(*n, relation))
+        real.into_iter()
+            .chain(provided.map(|(n, _)| n))
+            .filter(|n| self.is_for_us(*n, relation))
     }
 
     fn is_for_us(&self, n: usize, relation: &Relation) -> bool {
@@ -207,36 +229,28 @@ impl<'a> Solver<'a> {
     /// Why package `n` cannot be added to what is chosen.
     fn obstacle(&self, n: usize, state: &State) -> Result<Option<Reason>, SolveError> {
         let package = self.universe.package(n);
-        if let Some((base, _)) = self.installed.iter().find(|(base, _)| base.name == package.name) {
-            let (package, version) = (base.name.clone(), base.version.clone());
-            return Ok(Some(Reason::Installed { package, version }));
+        if let Some((base, _)) = self
+            .installed
+            .iter()
+            .find(|(base, _)| base.name == package.name)
+        {
+            return Ok(Some(installed(base)));
         }
-        let new = Party::of(package);
-        let conflicts = self.conflicts_of(package)?;
-        let base = self.installed.iter().map(|(base, conflicts)| (Party::of_installed(base), conflicts));
+        let party = Party::of(package, self.universe.architecture())?;
+        let base = self.installed.iter().map(|(_, other)| other);
         let chosen = state.chosen.iter().filter(|(other, _)| **other != n);
-        let chosen = chosen
-            .map(|(other, (_, conflicts))| (Party::of(self.universe.package(*other)), conflicts));
-        Ok(base.chain(chosen).find_map(|(other, theirs)| {
-            new.conflict(&conflicts, &other).or_else(|| other.conflict(theirs, &new))
-        }))
-    }
-
-    fn conflicts_of(&self, package: &Package) -> Result<Vec<(&'static str, Relation)>, SolveError> {
-        let (name, version) = (&package.name, &package.version);
-        let mut all = read(name, version, "Conflicts", &package.conflicts)?;
-        all.append(&mut read(name, version, "Breaks", &package.breaks)?);
-        let mut singles = singles(all);
-        let architecture = self.universe.architecture().as_str();
-        singles.retain(|(_, relation)| relation.applies_to(architecture));
-        Ok(singles)
+        let mut others = base.chain(chosen.map(|(_, (_, other))| other));
+        Ok(others.find_map(|other| party.conflict(other)))
     }
 
     fn explain(&self, clause: &Clause, state: &State) -> Result<SolveError, SolveError> {
         let mut unmet = Vec::new();
         for relation in self.alternatives(clause) {
             let reason = self.reason(relation, state)?;
-            unmet.push(Unmet { relation: relation.to_string(), reason });
+            unmet.push(Unmet {
+                relation: relation.to_string(),
+                reason,
+            });
         }
         let (mut chain, mut at) = (Vec::new(), clause);
         while let Some((n, field)) = at.from {
@@ -250,7 +264,11 @@ impl<'a> Solver<'a> {
             at = &state.chosen[&n].0;
         }
         chain.reverse();
-        Ok(SolveError::Unsatisfiable { wanted: at.dependency.to_string(), chain, unmet })
+        Ok(SolveError::Unsatisfiable {
+            wanted: at.dependency.to_string(),
+            chain,
+            unmet,
+        })
     }
 
     fn reason(&self, relation: &Relation, state: &State) -> Result<Reason, SolveError> {
@@ -259,90 +277,54 @@ impl<'a> Solver<'a> {
                 return Ok(reason);
             }
         }
-        let base = self.installed.iter().find(|(base, _)| base.name == relation.name);
-        if let Some((base, _)) = base {
-            let (package, version) = (base.name.clone(), base.version.clone());
-            return Ok(Reason::Installed { package, version });
+        let in_base = self
+            .installed
+            .iter()
+            .find(|(base, _)| base.name == relation.name);
+        if let Some((base, _)) = in_base {
+            return Ok(installed(base));
         }
-        let (real, mut providers) =
-            (self.universe.get(&relation.name), self.universe.providers(&relation.name));
+        let (real, mut providers) = (
+            self.universe.get(&relation.name),
+            self.universe.providers(&relation.name),
+        );
         Ok(match (real, providers.next()) {
             (None, None) => Reason::Unknown,
-            (Some(real), _) if !relation.accepts(&real.version) => {
-                Reason::Version { package: real.name.clone(), version: real.version.clone() }
-            }
+            (Some(real), _) if !relation.accepts(&real.version) => Reason::Version {
+                package: real.name.clone(),
+                version: real.version.clone(),
+            },
             (None, Some((provider, version))) if !relation.accepts_provided(version) => {
-                Reason::Provided { package: provider.name.clone(), version: version.cloned() }
+                Reason::Provided {
+                    package: provider.name.clone(),
+                    version: version.cloned(),
+                }
             }
             _ => Reason::Qualifier,
         })
     }
 }
 
-/// A package as conflicts see it.
-struct Party<'a> {
-    name: &'a str,
-    version: &'a Version,
-    provides: &'a [(String, Option<Version>)],
-}
-
-impl<'a> Party<'a> {
-    fn of(package: &'a Package) -> Self {
-        Self { name: &package.name, version: &package.version, provides: &package.provides }
-    }
-
-    fn of_installed(package: &'a Installed) -> Self {
-        Self { name: &package.name, version: &package.version, provides: &package.provides }
-    }
-
-    /// Whether one of its `conflicts` is with `other`.
-    fn conflict(&self, conflicts: &[(&'static str, Relation)], other: &Self) -> Option<Reason> {
-        let meant = |(_, relation): &&(_, Relation)| {
-            named(other.name, other.version, other.provides, relation)
-        };
-        conflicts.iter().find(meant).map(|(field, relation)| Reason::Conflict {
-            by: format!("{} {}", self.name, self.version),
-            field,
-            relation: relation.to_string(),
-            against: format!("{} {}", other.name, other.version),
-        })
+fn installed(base: &Installed) -> Reason {
+    Reason::Installed {
+        package: base.name.clone(),
+        version: base.version.clone(),
     }
 }
 
-/// Whether a package has or provides the relation's name in a version that it accepts.
-fn named(
-    name: &str,
-    version: &Version,
-    provides: &[(String, Option<Version>)],
-    relation: &Relation,
-) -> bool {
-    let provided = |(name, version): &(String, Option<Version>)| {
-        *name == relation.name && relation.accepts_provided(version.as_ref())
-    };
-    (name == relation.name && relation.accepts(version)) || provides.iter().any(provided)
-}
-
-fn read(
+/// The items of a package's field.
+pub(crate) fn read(
     package: &str,
     version: &Version,
     field: &'static str,
     relations: &Relations,
-) -> Result<Vec<(&'static str, Dependency)>, SolveError> {
-    let parsed = relations.parse().map_err(|source| SolveError::Malformed {
+) -> Result<Vec<Dependency>, SolveError> {
+    relations.parse().map_err(|source| SolveError::Malformed {
         package: package.to_owned(),
         version: version.clone(),
         field,
         source,
-    });
-    Ok(parsed?.into_iter().map(|dependency| (field, dependency)).collect())
-}
-
-/// Conflicts have no alternatives; where a field has some, each counts.
-fn singles(all: Vec<(&'static str, Dependency)>) -> Vec<(&'static str, Relation)> {
-    let relations = |(field, dependency): (&'static str, Dependency)| {
-        dependency.alternatives.into_iter().map(move |relation| (field, relation))
-    };
-    all.into_iter().flat_map(relations).collect()
+    })
 }
 
 #[cfg(test)]

@@ -8,8 +8,19 @@ use crate::control::Stanzas;
 
 /// What names Debian's suites, besides their being updates of one; other archives share the files.
 const SUITES: [&str; 13] = [
-    "stretch", "buster", "bullseye", "bookworm", "trixie", "forky", "duke", "sid", "oldoldstable",
-    "oldstable", "stable", "testing", "unstable",
+    "stretch",
+    "buster",
+    "bullseye",
+    "bookworm",
+    "trixie",
+    "forky",
+    "duke",
+    "sid",
+    "oldoldstable",
+    "oldstable",
+    "stable",
+    "testing",
+    "unstable",
 ];
 
 /// One entry for binary packages.
@@ -39,7 +50,9 @@ pub fn of_host(etc_apt: &Path) -> Vec<AptSource> {
     paths.append(&mut directory(&etc_apt.join("sources.list.d")).unwrap_or_default());
     let mut sources = Vec::new();
     for path in paths {
-        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            continue;
+        };
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("list") => sources.append(&mut parse_list(&text)),
             Some("sources") => {
@@ -65,10 +78,16 @@ fn directory(path: &Path) -> io::Result<Vec<PathBuf>> {
 /// The mirrors in the file that a `mirror+file:` URI names, as cloud images have it; other URIs as
 /// they are.
 fn listed(uri: &str) -> Vec<String> {
-    let Some(path) = uri.strip_prefix("mirror+file:") else { return vec![uri.to_owned()] };
+    let Some(path) = uri.strip_prefix("mirror+file:") else {
+        return vec![uri.to_owned()];
+    };
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    let uris = text.lines().filter_map(|line| line.split_ascii_whitespace().next());
-    uris.filter(|uri| !uri.starts_with('#')).map(plain).collect()
+    let uris = text
+        .lines()
+        .filter_map(|line| line.split_ascii_whitespace().next());
+    uris.filter(|uri| !uri.starts_with('#'))
+        .map(plain)
+        .collect()
 }
 
 fn plain(uri: &str) -> String {
@@ -104,11 +123,16 @@ pub fn parse_deb822(text: &str, file: &str) -> Result<Vec<AptSource>, Error> {
     for stanza in Stanzas::new(text.as_bytes(), file) {
         let stanza = stanza?;
         let words = |field| {
-            let words = stanza.get(field).unwrap_or_default().split_ascii_whitespace();
+            let words = stanza
+                .get(field)
+                .unwrap_or_default()
+                .split_ascii_whitespace();
             words.map(str::to_owned).collect::<Vec<_>>()
         };
         let no = |value: &str| ["no", "false", "0", "off", "without", "disable"].contains(&value);
-        let disabled = stanza.get("Enabled").is_some_and(|value| no(&value.to_ascii_lowercase()));
+        let disabled = stanza
+            .get("Enabled")
+            .is_some_and(|value| no(&value.to_ascii_lowercase()));
         if !disabled && words("Types").iter().any(|kind| kind == "deb") {
             sources.push(AptSource {
                 uris: words("URIs").iter().map(|uri| plain(uri)).collect(),
@@ -131,16 +155,30 @@ pub fn mirrors(sources: &[AptSource], codename: &str) -> Mirrors {
 
 fn best(sources: &[AptSource], codename: &str, endings: &[&str]) -> Option<String> {
     let suite_of = |suite: &str| {
-        endings.iter().find_map(|ending| match *ending {
-            "" => Some(suite).filter(|suite| SUITES.contains(suite) || *suite == codename),
-            ending => suite.strip_suffix(ending),
-        }.map(str::to_owned))
+        endings.iter().find_map(|ending| {
+            match *ending {
+                "" => Some(suite).filter(|suite| SUITES.contains(suite) || *suite == codename),
+                ending => suite.strip_suffix(ending),
+            }
+            .map(str::to_owned)
+        })
     };
-    let usable = |source: &&AptSource| source.components.iter().any(|component| component == "main");
+    let usable = |source: &&AptSource| {
+        source
+            .components
+            .iter()
+            .any(|component| component == "main")
+    };
     let mut found = None;
     for source in sources.iter().filter(usable) {
-        let Some(uri) = source.uris.iter().find(|uri| is_http(uri)) else { continue };
-        let names: Vec<String> = source.suites.iter().filter_map(|suite| suite_of(suite)).collect();
+        let Some(uri) = source.uris.iter().find(|uri| is_http(uri)) else {
+            continue;
+        };
+        let names: Vec<String> = source
+            .suites
+            .iter()
+            .filter_map(|suite| suite_of(suite))
+            .collect();
         if names.iter().any(|name| name == codename) {
             return Some(uri.clone());
         }
@@ -189,19 +227,19 @@ Suites: stable
 Components: tools
 ";
 
-    fn found(sources: &[AptSource], codename: &str) -> [Option<String>; 2] {
+    /// The mirrors, `-` where there is none.
+    fn found(sources: &[AptSource], codename: &str) -> [String; 2] {
         let Mirrors { main, security } = mirrors(sources, codename);
-        [main, security]
-    }
-
-    fn some(uri: &str) -> Option<String> {
-        Some(uri.to_owned())
+        [main, security].map(|uri| uri.unwrap_or_else(|| "-".to_owned()))
     }
 
     #[test]
     fn finds_another_suites_mirror_in_deb822() {
         let sources = parse_deb822(DEB822, "debian.sources").unwrap();
-        let expect = [some("http://mirror.example/debian"), some("http://mirror.example/debian-security")];
+        let expect = [
+            "http://mirror.example/debian",
+            "http://mirror.example/debian-security",
+        ];
         assert_eq!(found(&sources, "trixie"), expect);
         assert_eq!(found(&sources, "bookworm"), expect);
     }
@@ -220,9 +258,12 @@ Components: tools
         );
         assert_eq!(
             found(&sources, "trixie"),
-            [some("https://new.example/debian"), some("http://old.example/debian-security")]
+            [
+                "https://new.example/debian",
+                "http://old.example/debian-security"
+            ]
         );
-        assert_eq!(found(&sources, "buster")[0], some("http://old.example/debian"));
+        assert_eq!(found(&sources, "buster")[0], "http://old.example/debian");
     }
 
     #[test]
@@ -234,7 +275,7 @@ Components: tools
              deb https://vendor.example/node nodistro main\n\
              deb file:/srv/debian trixie main\n",
         );
-        assert_eq!(found(&sources, "trixie"), [None, None]);
+        assert_eq!(found(&sources, "trixie"), ["-", "-"]);
     }
 
     #[test]
@@ -244,17 +285,28 @@ Components: tools
         assert_eq!(of_host(etc.path()), []);
         std::fs::create_dir(&parts).unwrap();
         let list = etc.path().join("mirrors.list");
-        std::fs::write(&list, "# by region\nhttps://near.example/debian/\tpriority:1\n").unwrap();
+        std::fs::write(
+            &list,
+            "# by region\nhttps://near.example/debian/\tpriority:1\n",
+        )
+        .unwrap();
         let uri = format!("mirror+file:{}", list.display());
         std::fs::write(parts.join("b.list"), format!("deb {uri} trixie main\n")).unwrap();
         std::fs::write(parts.join("a.sources"), DEB822).unwrap();
         std::fs::write(parts.join("c.sources"), "not a stanza\n").unwrap();
-        std::fs::write(parts.join("d.list.save"), "deb http://saved.example/ trixie main\n").unwrap();
+        std::fs::write(
+            parts.join("d.list.save"),
+            "deb http://saved.example/ trixie main\n",
+        )
+        .unwrap();
         let sources = of_host(etc.path());
         assert_eq!(sources.len(), 4);
         assert_eq!(
             found(&sources, "trixie"),
-            [some("https://near.example/debian"), some("http://mirror.example/debian-security")]
+            [
+                "https://near.example/debian",
+                "http://mirror.example/debian-security"
+            ]
         );
     }
 }

@@ -17,7 +17,10 @@ pub struct Universe {
 
 impl Universe {
     /// The packages of `architecture` and `all` in `indexes`.
-    pub fn new(architecture: Architecture, indexes: impl IntoIterator<Item = Vec<Package>>) -> Self {
+    pub fn new(
+        architecture: Architecture,
+        indexes: impl IntoIterator<Item = Vec<Package>>,
+    ) -> Self {
         let usable = |package: &Package| {
             package.architecture == architecture || package.architecture.is_all()
         };
@@ -29,13 +32,20 @@ impl Universe {
         let mut providers: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (n, package) in packages.iter().enumerate() {
             for (name, version) in &package.provides {
-                providers.entry(name.clone()).or_default().push((n, version.clone()));
+                providers
+                    .entry(name.clone())
+                    .or_default()
+                    .push((n, version.clone()));
             }
         }
         for list in providers.values_mut() {
             list.sort_by_key(|(n, _)| (!packages[*n].essential, packages[*n].priority, *n));
         }
-        Self { architecture, packages, providers }
+        Self {
+            architecture,
+            packages,
+            providers,
+        }
     }
 
     /// The architecture it is for.
@@ -51,7 +61,8 @@ impl Universe {
     /// The packages that provide `name`, with the version they provide it in: essential ones first,
     /// then by priority, then by name.
     pub fn providers(&self, name: &str) -> impl Iterator<Item = (&Package, Option<&Version>)> {
-        self.provider_positions(name).map(|(n, version)| (self.package(n), version))
+        self.provider_positions(name)
+            .map(|(n, version)| (self.package(n), version))
     }
 
     /// All of them, by name.
@@ -60,7 +71,9 @@ impl Universe {
     }
 
     pub(crate) fn position(&self, name: &str) -> Option<usize> {
-        self.packages.binary_search_by(|package| package.name.as_str().cmp(name)).ok()
+        self.packages
+            .binary_search_by(|package| package.name.as_str().cmp(name))
+            .ok()
     }
 
     pub(crate) fn package(&self, position: usize) -> &Package {
@@ -71,7 +84,11 @@ impl Universe {
         &self,
         name: &str,
     ) -> impl Iterator<Item = (usize, Option<&Version>)> {
-        let list = self.providers.get(name).map(Vec::as_slice).unwrap_or_default();
+        let list = self
+            .providers
+            .get(name)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         list.iter().map(|(n, version)| (*n, version.as_ref()))
     }
 }
@@ -88,7 +105,10 @@ mod tests {
 
     fn shown(universe: &Universe) -> String {
         let show = |package: &Package| {
-            format!("{} {} {}", package.name, package.version, package.architecture)
+            format!(
+                "{} {} {}",
+                package.name, package.version, package.architecture
+            )
         };
         universe.packages().map(show).collect::<Vec<_>>().join(", ")
     }
@@ -120,7 +140,10 @@ mod tests {
         let text = "z 1\n Provides: v\n Priority: required\na 1\n Provides: w, v (= 3)\n\
                     m 1\n Provides: v\n Essential: yes\nb 1\n Provides: v";
         let universe = universe(&[text]);
-        let names: Vec<_> = universe.providers("v").map(|(package, _)| &package.name).collect();
+        let names: Vec<_> = universe
+            .providers("v")
+            .map(|(package, _)| &package.name)
+            .collect();
         assert_eq!(names, ["m", "z", "a", "b"]);
         let version = universe.providers("v").nth(2).unwrap().1;
         assert_eq!(version.map(ToString::to_string).as_deref(), Some("3"));

@@ -8,7 +8,7 @@ use crate::{RelationError, Version};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SolveError {
     /// Some dependency cannot be met.
-    #[error("cannot install {wanted}{}{}", lines(.chain), lines(.unmet))]
+    #[error("cannot install {wanted}{}{}", Lines(.chain), Lines(.unmet))]
     Unsatisfiable {
         /// What was wanted.
         wanted: String,
@@ -100,14 +100,27 @@ pub enum Reason {
     },
 }
 
-fn lines(items: &[impl fmt::Display]) -> String {
-    items.iter().map(|item| format!("\n  {item}")).collect()
+/// Each on a line of its own, indented.
+pub(crate) struct Lines<'a, T>(pub(crate) &'a [T]);
+
+impl<T: fmt::Display> fmt::Display for Lines<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|item| write!(f, "\n  {item}"))
+    }
 }
 
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb = if self.field == "Pre-Depends" { "pre-depends" } else { "depends" };
-        write!(f, "{} {} {verb} on {}", self.package, self.version, self.dependency)
+        let verb = if self.field == "Pre-Depends" {
+            "pre-depends"
+        } else {
+            "depends"
+        };
+        write!(
+            f,
+            "{} {} {verb} on {}",
+            self.package, self.version, self.dependency
+        )
     }
 }
 
@@ -117,19 +130,34 @@ impl fmt::Display for Unmet {
         match &self.reason {
             Reason::Unknown => f.write_str("no package has or provides this name"),
             Reason::Version { package, version } => write!(f, "the index has {package} {version}"),
-            Reason::Provided { package, version: None } => {
+            Reason::Provided {
+                package,
+                version: None,
+            } => {
                 write!(f, "{package} provides it without a version")
             }
-            Reason::Provided { package, version: Some(version) } => {
+            Reason::Provided {
+                package,
+                version: Some(version),
+            } => {
                 write!(f, "{package} provides it in version {version}")
             }
             Reason::Qualifier => f.write_str("no package has this name for this architecture"),
             Reason::Installed { package, version } => {
                 write!(f, "the base has {package} {version}, which is not replaced")
             }
-            Reason::Conflict { by, field, relation, against } => {
-                let verb = if *field == "Breaks" { "breaks" } else { "conflicts with" };
-                write!(f, "{by} {verb} {relation}, and so {against}")
+            Reason::Conflict {
+                by,
+                field,
+                relation,
+                against,
+            } => {
+                let verb = if *field == "Breaks" {
+                    "breaks"
+                } else {
+                    "conflicts with"
+                };
+                write!(f, "{by} {verb} {relation}, which {against} is")
             }
         }
     }

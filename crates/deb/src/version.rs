@@ -36,7 +36,10 @@ impl Version {
     }
 
     fn parts(&self) -> (&str, &str) {
-        let rest = self.text.split_once(':').map_or(&*self.text, |(_, rest)| rest);
+        let rest = self
+            .text
+            .split_once(':')
+            .map_or(&*self.text, |(_, rest)| rest);
         rest.rsplit_once('-').unwrap_or((rest, ""))
     }
 }
@@ -72,7 +75,10 @@ impl FromStr for Version {
     type Err = VersionError;
 
     fn from_str(text: &str) -> Result<Self, VersionError> {
-        let error = |fault| VersionError { text: text.to_owned(), fault };
+        let error = |fault| VersionError {
+            text: text.to_owned(),
+            fault,
+        };
         let (epoch, rest) = match text.split_once(':') {
             Some((epoch, rest)) => (parse_epoch(epoch).ok_or(error(VersionFault::Epoch))?, rest),
             None => (0, text),
@@ -91,7 +97,10 @@ impl FromStr for Version {
         if let Some(c) = bad.or_else(|| revision.chars().find(|c| !in_both(*c))) {
             return Err(error(VersionFault::Character(c)));
         }
-        Ok(Self { text: text.into(), epoch })
+        Ok(Self {
+            text: text.into(),
+            epoch,
+        })
     }
 }
 
@@ -102,7 +111,8 @@ fn parse_epoch(text: &str) -> Option<u32> {
 
 impl Ord for Version {
     fn cmp(&self, other: &Self) -> Ordering {
-        let ((upstream, revision), (other_upstream, other_revision)) = (self.parts(), other.parts());
+        let ((upstream, revision), (other_upstream, other_revision)) =
+            (self.parts(), other.parts());
         self.epoch
             .cmp(&other.epoch)
             .then_with(|| compare(upstream.as_bytes(), other_upstream.as_bytes()))
@@ -113,8 +123,14 @@ impl Ord for Version {
 /// Runs of other characters and runs of digits, in turn, from the left.
 fn compare(mut a: &[u8], mut b: &[u8]) -> Ordering {
     while !(a.is_empty() && b.is_empty()) {
-        let (text_a, text_b) = (take(&mut a, |c| !c.is_ascii_digit()), take(&mut b, |c| !c.is_ascii_digit()));
-        let (number_a, number_b) = (take(&mut a, u8::is_ascii_digit), take(&mut b, u8::is_ascii_digit));
+        let (text_a, text_b) = (
+            take(&mut a, |c| !c.is_ascii_digit()),
+            take(&mut b, |c| !c.is_ascii_digit()),
+        );
+        let (number_a, number_b) = (
+            take(&mut a, u8::is_ascii_digit),
+            take(&mut b, u8::is_ascii_digit),
+        );
         let order = compare_text(text_a, text_b).then_with(|| compare_numbers(number_a, number_b));
         if order.is_ne() {
             return order;
@@ -195,21 +211,60 @@ mod tests {
     fn orders_as_the_manual_says() {
         // Each smaller than the next.
         let ascending = [
-            "0~", "0", "0.a", "1~~", "1~~a", "1~", "1", "1-0.1", "1-1~bpo12+1", "1-1", "1-1+b1",
-            "1-1+deb13u1", "1-2", "1-10", "1a", "1+dfsg-1", "1.0", "1.0.1", "1.2", "1.10", "2.0",
-            "9", "10", "99999999999999999999", "100000000000000000000", "1:0~", "1:0.1", "2:0",
+            "0~",
+            "0",
+            "0.a",
+            "1~~",
+            "1~~a",
+            "1~",
+            "1",
+            "1-0.1",
+            "1-1~bpo12+1",
+            "1-1",
+            "1-1+b1",
+            "1-1+deb13u1",
+            "1-2",
+            "1-10",
+            "1a",
+            "1+dfsg-1",
+            "1.0",
+            "1.0.1",
+            "1.2",
+            "1.10",
+            "2.0",
+            "9",
+            "10",
+            "99999999999999999999",
+            "100000000000000000000",
+            "1:0~",
+            "1:0.1",
+            "2:0",
         ];
         for (n, low) in ascending.iter().enumerate() {
             for high in &ascending[n + 1..] {
-                assert_eq!(version(low).cmp(&version(high)), Ordering::Less, "{low} < {high}");
-                assert_eq!(version(high).cmp(&version(low)), Ordering::Greater, "{high} > {low}");
+                assert_eq!(
+                    version(low).cmp(&version(high)),
+                    Ordering::Less,
+                    "{low} < {high}"
+                );
+                assert_eq!(
+                    version(high).cmp(&version(low)),
+                    Ordering::Greater,
+                    "{high} > {low}"
+                );
             }
         }
     }
 
     #[test]
     fn equal_versions_may_look_different() {
-        for (a, b) in [("1.0", "0:1.0"), ("1.0", "1.0-0"), ("1.0", "1.00"), ("1.0", "1."), ("1", "1-00")] {
+        for (a, b) in [
+            ("1.0", "0:1.0"),
+            ("1.0", "1.0-0"),
+            ("1.0", "1.00"),
+            ("1.0", "1."),
+            ("1", "1-00"),
+        ] {
             assert_eq!(version(a), version(b), "{a} = {b}");
         }
     }
@@ -217,9 +272,15 @@ mod tests {
     #[test]
     fn has_parts() {
         let all = version("2:1.2-3:4-5~6");
-        assert_eq!((all.epoch(), all.upstream(), all.revision()), (2, "1.2-3:4", "5~6"));
+        assert_eq!(
+            (all.epoch(), all.upstream(), all.revision()),
+            (2, "1.2-3:4", "5~6")
+        );
         let native = version("13");
-        assert_eq!((native.epoch(), native.upstream(), native.revision()), (0, "13", ""));
+        assert_eq!(
+            (native.epoch(), native.upstream(), native.revision()),
+            (0, "13", "")
+        );
         assert_eq!(all.to_string(), "2:1.2-3:4-5~6");
     }
 

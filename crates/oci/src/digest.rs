@@ -28,9 +28,12 @@ impl Digest {
     /// A digest from its 64 lower-case hexadecimal digits, without the algorithm.
     pub fn from_hex(hex: &str) -> Result<Self, DigestError> {
         let mut bytes = [0; 32];
-        if hex.bytes().any(|b| b.is_ascii_uppercase()) || hex::decode_to_slice(hex, &mut bytes).is_err()
+        if hex.bytes().any(|b| b.is_ascii_uppercase())
+            || hex::decode_to_slice(hex, &mut bytes).is_err()
         {
-            return Err(DigestError { text: hex.to_owned() });
+            return Err(DigestError {
+                text: hex.to_owned(),
+            });
         }
         Ok(Self(bytes))
     }
@@ -57,7 +60,9 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        let error = || DigestError { text: text.to_owned() };
+        let error = || DigestError {
+            text: text.to_owned(),
+        };
         Self::from_hex(text.strip_prefix("sha256:").ok_or_else(error)?).map_err(|_| error())
     }
 }
@@ -82,7 +87,9 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -109,7 +116,11 @@ pub struct HashingWriter<W> {
 impl<W: Write> HashingWriter<W> {
     /// Passes everything on to `inner`.
     pub fn new(inner: W) -> Self {
-        Self { inner, hasher: Sha256::new(), size: 0 }
+        Self {
+            inner,
+            hasher: Sha256::new(),
+            size: 0,
+        }
     }
 
     /// The inner writer, and the digest and size in bytes of what went through.
@@ -145,7 +156,14 @@ mod tests {
 
     #[test]
     fn refuses_other_texts() {
-        for text in ["", "sha256:", "sha512:00", &EMPTY[7..], &EMPTY.to_uppercase(), &EMPTY[..70]] {
+        for text in [
+            "",
+            "sha256:",
+            "sha512:00",
+            &EMPTY[7..],
+            &EMPTY.to_uppercase(),
+            &EMPTY[..70],
+        ] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
     }
@@ -156,6 +174,9 @@ mod tests {
         writer.write_all(b"ab").unwrap();
         writer.write_all(b"c").unwrap();
         let (bytes, digest, size) = writer.finish();
-        assert_eq!((bytes.as_slice(), digest, size), (&b"abc"[..], Digest::of(b"abc"), 3));
+        assert_eq!(
+            (bytes.as_slice(), digest, size),
+            (&b"abc"[..], Digest::of(b"abc"), 3)
+        );
     }
 }

@@ -33,7 +33,12 @@ impl Source {
     /// A source over an open file.
     pub fn from_file(file: File, name: &str, digest: Option<Digest>) -> io::Result<Self> {
         let len = file.metadata()?.len();
-        Ok(Self(Arc::new(Inner { name: name.to_owned(), digest, file, len })))
+        Ok(Self(Arc::new(Inner {
+            name: name.to_owned(),
+            digest,
+            file,
+            len,
+        })))
     }
 
     /// What messages call it.
@@ -58,14 +63,19 @@ impl Source {
 
     /// A reader of the `length` bytes from `offset` on; ends early where the file does.
     pub fn range(&self, offset: u64, length: u64) -> SourceReader {
-        SourceReader { source: self.clone(), offset, left: length }
+        SourceReader {
+            source: self.clone(),
+            offset,
+            left: length,
+        }
     }
 }
 
 impl PartialEq for Source {
     /// Same open file, or same digest.
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || (self.0.digest.is_some() && self.0.digest == other.0.digest)
+        Arc::ptr_eq(&self.0, &other.0)
+            || (self.0.digest.is_some() && self.0.digest == other.0.digest)
     }
 }
 
@@ -88,7 +98,11 @@ pub struct SourceReader {
 impl io::Read for SourceReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let wanted = (buffer.len() as u64).min(self.left) as usize;
-        let read = self.source.0.file.read_at(&mut buffer[..wanted], self.offset)?;
+        let read = self
+            .source
+            .0
+            .file
+            .read_at(&mut buffer[..wanted], self.offset)?;
         self.offset += read as u64;
         self.left -= read as u64;
         Ok(read)

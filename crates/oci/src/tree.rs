@@ -21,7 +21,12 @@ pub struct TreePath(Arc<str>);
 impl TreePath {
     /// Checks `path`. One leading `/` is dropped: `/opt/venv` is `opt/venv`.
     pub fn new(path: &str) -> Result<Self, PathError> {
-        let fault = |fault| Err(PathError { path: path.to_owned(), fault });
+        let fault = |fault| {
+            Err(PathError {
+                path: path.to_owned(),
+                fault,
+            })
+        };
         let relative = path.strip_prefix('/').unwrap_or(path);
         if relative.is_empty() {
             return fault(PathFault::Empty);
@@ -47,7 +52,9 @@ impl TreePath {
 
     /// The path of the directory it is in; None at the top.
     pub fn parent(&self) -> Option<Self> {
-        self.0.rsplit_once('/').map(|(parent, _)| Self(parent.into()))
+        self.0
+            .rsplit_once('/')
+            .map(|(parent, _)| Self(parent.into()))
     }
 
     /// The last component.
@@ -221,7 +228,11 @@ impl Entry {
 
     /// A file: 0644, or 0755 where it is `executable`; root's.
     pub fn file(content: Content, executable: bool, origin: &Arc<str>) -> Self {
-        Self::new(Kind::File(content), if executable { 0o755 } else { 0o644 }, origin)
+        Self::new(
+            Kind::File(content),
+            if executable { 0o755 } else { 0o644 },
+            origin,
+        )
     }
 
     /// A symbolic link: 0777, as every Linux system shows them; root's.
@@ -231,7 +242,13 @@ impl Entry {
 
     /// Any kind with a mode; root's.
     pub fn new(kind: Kind, mode: u32, origin: &Arc<str>) -> Self {
-        Self { kind, mode, uid: 0, gid: 0, origin: Arc::clone(origin) }
+        Self {
+            kind,
+            mode,
+            uid: 0,
+            gid: 0,
+            origin: Arc::clone(origin),
+        }
     }
 
     /// Whether a reader of the image could not tell the two apart. Archived files are compared by
@@ -320,7 +337,10 @@ impl Tree {
 
     /// Adds all of `other`, as [`Tree::insert`] does.
     pub fn merge(&mut self, other: Self) -> Result<(), TreeError> {
-        other.entries.into_iter().try_for_each(|(path, entry)| self.insert(path, entry))
+        other
+            .entries
+            .into_iter()
+            .try_for_each(|(path, entry)| self.insert(path, entry))
     }
 
     /// The entry at `path`.
@@ -347,7 +367,13 @@ impl Tree {
     pub fn size(&self) -> u64 {
         self.entries
             .values()
-            .map(|entry| if let Kind::File(content) = &entry.kind { content.size() } else { 0 })
+            .map(|entry| {
+                if let Kind::File(content) = &entry.kind {
+                    content.size()
+                } else {
+                    0
+                }
+            })
             .sum()
     }
 
@@ -355,7 +381,10 @@ impl Tree {
         let mut next = path.parent();
         while let Some(parent) = next {
             match self.entries.get(&parent) {
-                Some(Entry { kind: Kind::Directory, .. }) => break,
+                Some(Entry {
+                    kind: Kind::Directory,
+                    ..
+                }) => break,
                 Some(other) => {
                     return Err(TreeError::Conflict {
                         path: parent,
@@ -406,7 +435,11 @@ mod tests {
     }
 
     fn bytes(text: &str, origin: &str) -> Entry {
-        Entry::file(Content::Bytes(text.as_bytes().into()), false, &origin.into())
+        Entry::file(
+            Content::Bytes(text.as_bytes().into()),
+            false,
+            &origin.into(),
+        )
     }
 
     #[test]

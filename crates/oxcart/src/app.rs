@@ -12,7 +12,13 @@ use crate::diagnostics::{Failure, IoContext};
 use crate::project::App;
 
 /// Never part of an application, whatever the lists say not.
-const ALWAYS: &[&str] = &["**/__pycache__", "**/*.pyc", "**/.git", "**/.venv", "**/.DS_Store"];
+const ALWAYS: &[&str] = &[
+    "**/__pycache__",
+    "**/*.pyc",
+    "**/.git",
+    "**/.venv",
+    "**/.DS_Store",
+];
 
 /// One file as it is now.
 #[derive(Debug, Clone)]
@@ -37,15 +43,27 @@ pub(crate) fn files(directory: &Path, app: &App) -> Result<Vec<AppFile>, Failure
     let walk = Walk {
         root: &root,
         ignored: Patterns::of_file(&directory.join(".dockerignore"))?,
-        prefix: if source.is_empty() { String::new() } else { format!("{source}/") },
-        excluded: Patterns::new(ALWAYS.iter().copied().chain(app.exclude.iter().map(String::as_str)))?,
+        prefix: if source.is_empty() {
+            String::new()
+        } else {
+            format!("{source}/")
+        },
+        excluded: Patterns::new(
+            ALWAYS
+                .iter()
+                .copied()
+                .chain(app.exclude.iter().map(String::as_str)),
+        )?,
     };
     let mut files = Vec::new();
     walk.visit(&root, "", &mut files)?;
     files.sort_by(|a, b| a.path.cmp(&b.path));
     if files.is_empty() {
-        return Err(Failure::new(format!("[[app]] source {} has no file for the image", root.display()))
-            .hint("look at .dockerignore and at the table's `exclude`"));
+        return Err(Failure::new(format!(
+            "[[app]] source {} has no file for the image",
+            root.display()
+        ))
+        .hint("look at .dockerignore and at the table's `exclude`"));
     }
     Ok(files)
 }
@@ -77,9 +95,18 @@ pub(crate) fn tree(app: &App, files: &[AppFile]) -> Result<Tree, Failure> {
         let entry = match &file.kind {
             Kind::Symlink(target) => Entry::symlink(target, &origin),
             Kind::File { executable } => {
-                let source = Source::open(&file.host, &file.host.to_string_lossy(), None).at("read", &file.host)?;
+                let source = Source::open(&file.host, &file.host.to_string_lossy(), None)
+                    .at("read", &file.host)?;
                 let length = source.size();
-                Entry::file(Content::File { source, offset: 0, length }, *executable, &origin)
+                Entry::file(
+                    Content::File {
+                        source,
+                        offset: 0,
+                        length,
+                    },
+                    *executable,
+                    &origin,
+                )
             }
         };
         let path = if file.path.is_empty() {
@@ -87,8 +114,12 @@ pub(crate) fn tree(app: &App, files: &[AppFile]) -> Result<Tree, Failure> {
         } else {
             app.destination.join(&file.path)
         };
-        let path = path.map_err(|error| Failure::new(format!("{} has no place in an image", file.host.display())).caused_by(error))?;
-        tree.insert(path, entry).map_err(|error| Failure::new(format!("[[app]] {origin}")).caused_by(error))?;
+        let path = path.map_err(|error| {
+            Failure::new(format!("{} has no place in an image", file.host.display()))
+                .caused_by(error)
+        })?;
+        tree.insert(path, entry)
+            .map_err(|error| Failure::new(format!("[[app]] {origin}")).caused_by(error))?;
     }
     Ok(tree)
 }
@@ -110,26 +141,46 @@ impl Walk<'_> {
                 let entry = entry.at("read", path)?;
                 let name = entry.file_name();
                 let name = name.to_str().ok_or_else(|| {
-                    Failure::new(format!("the name of {} is not UTF-8", entry.path().display()))
-                        .hint("rename it, or exclude it")
+                    Failure::new(format!(
+                        "the name of {} is not UTF-8",
+                        entry.path().display()
+                    ))
+                    .hint("rename it, or exclude it")
                 })?;
-                let below = if relative.is_empty() { name.to_owned() } else { format!("{relative}/{name}") };
+                let below = if relative.is_empty() {
+                    name.to_owned()
+                } else {
+                    format!("{relative}/{name}")
+                };
                 self.visit(&entry.path(), &below, files)?;
             }
             return Ok(());
         }
-        if self.excluded.matches(relative) || self.ignored.matches(&format!("{}{relative}", self.prefix)) {
+        if self.excluded.matches(relative)
+            || self.ignored.matches(&format!("{}{relative}", self.prefix))
+        {
             return Ok(());
         }
         let kind = if metadata.is_symlink() {
             Kind::Symlink(self.link(path)?)
         } else if metadata.is_file() {
-            Kind::File { executable: std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o100 != 0 }
+            Kind::File {
+                executable: std::os::unix::fs::PermissionsExt::mode(&metadata.permissions())
+                    & 0o100
+                    != 0,
+            }
         } else {
-            return Err(Failure::new(format!("{} is neither file, directory nor link", path.display()))
-                .hint("exclude it in the [[app]] table"));
+            return Err(Failure::new(format!(
+                "{} is neither file, directory nor link",
+                path.display()
+            ))
+            .hint("exclude it in the [[app]] table"));
         };
-        files.push(AppFile { path: relative.to_owned(), host: path.to_owned(), kind });
+        files.push(AppFile {
+            path: relative.to_owned(),
+            host: path.to_owned(),
+            kind,
+        });
         Ok(())
     }
 
@@ -168,11 +219,18 @@ impl Patterns {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let (excludes, pattern) = line.strip_prefix('!').map_or((true, line), |rest| (false, rest.trim()));
+            let (excludes, pattern) = line
+                .strip_prefix('!')
+                .map_or((true, line), |rest| (false, rest.trim()));
             let pattern = pattern.trim_start_matches("./").trim_matches('/');
-            let glob = GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build();
+            let glob = GlobBuilder::new(pattern)
+                .literal_separator(true)
+                .backslash_escape(true)
+                .build();
             let glob = glob.map_err(|error| {
-                Failure::new(format!("`{line}` is no pattern")).hint("patterns are written as in .dockerignore").caused_by(error)
+                Failure::new(format!("`{line}` is no pattern"))
+                    .hint("patterns are written as in .dockerignore")
+                    .caused_by(error)
             })?;
             patterns.push((excludes, glob.compile_matcher()));
         }
@@ -181,9 +239,16 @@ impl Patterns {
 
     fn matches(&self, path: &str) -> bool {
         let covers = |glob: &GlobMatcher| {
-            glob.is_match(path) || path.match_indices('/').any(|(end, _)| glob.is_match(&path[..end]))
+            glob.is_match(path)
+                || path
+                    .match_indices('/')
+                    .any(|(end, _)| glob.is_match(&path[..end]))
         };
-        self.0.iter().rev().find(|(_, glob)| covers(glob)).is_some_and(|(excludes, _)| *excludes)
+        self.0
+            .iter()
+            .rev()
+            .find(|(_, glob)| covers(glob))
+            .is_some_and(|(excludes, _)| *excludes)
     }
 }
 
@@ -228,7 +293,10 @@ mod tests {
         let files = files(root, &app).unwrap();
         let tree = tree(&app, &files).unwrap();
         let paths: Vec<_> = tree.iter().map(|(path, _)| path.as_str()).collect();
-        assert_eq!(paths, ["srv", "srv/app", "srv/app/link.py", "srv/app/main.py"]);
+        assert_eq!(
+            paths,
+            ["srv", "srv/app", "srv/app/link.py", "srv/app/main.py"]
+        );
     }
 
     #[test]
@@ -242,6 +310,9 @@ mod tests {
             exclude: Vec::new(),
         };
         let message = files(directory.path(), &app).unwrap_err().to_string();
-        assert!(message.ends_with("is a link to /etc/passwd, which will not be in the image"), "{message}");
+        assert!(
+            message.ends_with("is a link to /etc/passwd, which will not be in the image"),
+            "{message}"
+        );
     }
 }

@@ -80,9 +80,17 @@ pub(crate) fn build(
     seconds: &mut Seconds,
 ) -> anyhow::Result<Built> {
     let start = Instant::now();
-    let jobs = plans.iter().map(|plan| workshop.jobs(plan)).collect::<Result<Vec<_>, _>>()?;
+    let jobs = plans
+        .iter()
+        .map(|plan| workshop.jobs(plan))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut layers = known(workshop, jobs.iter().flatten(), options.cache);
-    fetcher.all(&downloads(jobs.iter().flatten(), &layers, mirrors, options.blobs)?)?;
+    fetcher.all(&downloads(
+        jobs.iter().flatten(),
+        &layers,
+        mirrors,
+        options.blobs,
+    )?)?;
     seconds.fetch = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
@@ -93,17 +101,29 @@ pub(crate) fn build(
         bar.inc(1);
         Ok((job.key, (record, LayerState::Built)))
     })?;
-    for jobs in jobs.iter().filter(|jobs| jobs.iter().any(|job| !layers.contains_key(&job.key))) {
-        workshop.overlaps(jobs)?.iter().for_each(|text| progress.warn(text));
+    for jobs in jobs
+        .iter()
+        .filter(|jobs| jobs.iter().any(|job| !layers.contains_key(&job.key)))
+    {
+        workshop
+            .overlaps(jobs)?
+            .iter()
+            .for_each(|text| progress.warn(text));
     }
     layers.extend(built);
-    layers.values().flat_map(|(record, _)| &record.warnings).for_each(|text| progress.warn(text));
+    layers
+        .values()
+        .flat_map(|(record, _)| &record.warnings)
+        .for_each(|text| progress.warn(text));
     let images = plans
         .iter()
         .zip(jobs)
         .map(|(plan, jobs)| image(workshop, plan, jobs, &layers))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let index = Index::of(images.iter().map(|built| &built.image), &workshop.project.annotations);
+    let index = Index::of(
+        images.iter().map(|built| &built.image),
+        &workshop.project.annotations,
+    );
     seconds.layers = start.elapsed().as_secs_f64();
     Ok(Built { index, images })
 }
@@ -115,7 +135,12 @@ fn known<'a>(workshop: &Workshop<'_>, jobs: impl Iterator<Item = &'a Job>, cache
     match cache {
         Cache::Rebuild => Layers::new(),
         Cache::Use => jobs
-            .filter_map(|job| Some((job.key, (workshop.store.layer(&job.key)?, LayerState::Stored))))
+            .filter_map(|job| {
+                Some((
+                    job.key,
+                    (workshop.store.layer(&job.key)?, LayerState::Stored),
+                ))
+            })
             .collect(),
     }
 }
@@ -123,7 +148,10 @@ fn known<'a>(workshop: &Workshop<'_>, jobs: impl Iterator<Item = &'a Job>, cache
 /// The jobs of layers that are not known, each once, the heaviest first: the longest one should not
 /// begin last.
 fn missing<'a>(jobs: impl Iterator<Item = &'a Job>, known: &Layers) -> Vec<&'a Job> {
-    let jobs: BTreeMap<_, _> = jobs.filter(|job| !known.contains_key(&job.key)).map(|job| (job.key, job)).collect();
+    let jobs: BTreeMap<_, _> = jobs
+        .filter(|job| !known.contains_key(&job.key))
+        .map(|job| (job.key, job))
+        .collect();
     let mut jobs: Vec<_> = jobs.into_values().collect();
     jobs.sort_by_key(|job| (std::cmp::Reverse(job.weight()), job.key));
     jobs
@@ -176,20 +204,35 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(
             scope.spawn(|| {
                 loop {
                     let n = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(n).filter(|_| n < failed.load(Ordering::Relaxed)) else { break };
+                    let Some(item) = items.get(n).filter(|_| n < failed.load(Ordering::Relaxed))
+                    else {
+                        break;
+                    };
                     let result = work(item);
                     if result.is_err() {
                         failed.fetch_min(n, Ordering::Relaxed);
                     }
-                    results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(n, result);
+                    results
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner)
+                        .insert(n, result);
                 }
             });
         }
     });
-    results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into_values().collect()
+    results
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .into_values()
+        .collect()
 }
 
-fn image(workshop: &Workshop<'_>, plan: &Plan, jobs: Vec<Job>, layers: &Layers) -> anyhow::Result<BuiltImage> {
+fn image(
+    workshop: &Workshop<'_>,
+    plan: &Plan,
+    jobs: Vec<Job>,
+    layers: &Layers,
+) -> anyhow::Result<BuiltImage> {
     let layers: Vec<_> = jobs
         .into_iter()
         .map(|job| {
@@ -212,7 +255,11 @@ fn image(workshop: &Workshop<'_>, plan: &Plan, jobs: Vec<Job>, layers: &Layers) 
         created: workshop.date,
         annotations: BTreeMap::new(),
     };
-    Ok(BuiltImage { platform: plan.platform, image: Image::new(&spec)?, layers })
+    Ok(BuiltImage {
+        platform: plan.platform,
+        image: Image::new(&spec)?,
+        layers,
+    })
 }
 
 #[cfg(test)]
@@ -224,7 +271,10 @@ mod tests {
         let items: Vec<u32> = (0..100).collect();
         for threads in [1, 3, 8] {
             let threads = NonZeroUsize::new(threads).unwrap();
-            assert_eq!(in_parallel(&items, threads, |n| Ok(n * 2)).unwrap()[99], 198);
+            assert_eq!(
+                in_parallel(&items, threads, |n| Ok(n * 2)).unwrap()[99],
+                198
+            );
             let error = in_parallel(&items, threads, |n| {
                 anyhow::ensure!(*n < 40, "{n}");
                 Ok(())

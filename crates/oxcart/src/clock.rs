@@ -8,7 +8,9 @@ use crate::diagnostics::Failure;
 /// anything that is built.
 #[expect(clippy::disallowed_methods, reason = "this is the module that may")]
 pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_secs())
 }
 
 /// The time that project files and `created` carry: `SOURCE_DATE_EPOCH` where it is set, else the

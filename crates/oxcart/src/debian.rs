@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Context;
-use deb::{Architecture, Deb, Dependency, Installed, Keyring, Package, Policy, Release, Universe, UnpackOptions};
+use deb::{
+    Architecture, Deb, Dependency, Installed, Keyring, Package, Policy, Release, Universe,
+    UnpackOptions,
+};
 use futures::future::try_join_all;
 use oci::{Digest, Platform, Tree};
 
@@ -38,21 +41,36 @@ impl Mirrors {
     /// The first that names one: the configuration, the environment, the host's own apt sources, the
     /// lock.
     pub(crate) fn find(project: &Project, lock: Option<&Lock>) -> Self {
-        let Base::Debian(base) = &project.base else { return Self::default() };
-        let variable = std::env::var(VARIABLE).ok().filter(|value| !value.is_empty());
+        let Base::Debian(base) = &project.base else {
+            return Self::default();
+        };
+        let variable = std::env::var(VARIABLE)
+            .ok()
+            .filter(|value| !value.is_empty());
         let mut mirrors = match project.debian.mirror.clone().or(variable) {
             Some(mirror) => {
                 let main = mirror.trim_end_matches('/').to_owned();
                 // Mirrors carry the two archives side by side under these names.
-                let security = main.strip_suffix("/debian").map(|root| format!("{root}/debian-security"));
-                deb::sources::Mirrors { main: Some(main), security }
+                let security = main
+                    .strip_suffix("/debian")
+                    .map(|root| format!("{root}/debian-security"));
+                deb::sources::Mirrors {
+                    main: Some(main),
+                    security,
+                }
             }
-            None => deb::sources::mirrors(&deb::sources::of_host(Path::new("/etc/apt")), base.codename),
+            None => {
+                deb::sources::mirrors(&deb::sources::of_host(Path::new("/etc/apt")), base.codename)
+            }
         };
         if let Some(security) = &project.debian.security_mirror {
             mirrors.security = Some(security.trim_end_matches('/').to_owned());
         }
-        for locked in lock.iter().flat_map(|lock| &lock.platforms).flat_map(|it| &it.base.archives) {
+        for locked in lock
+            .iter()
+            .flat_map(|lock| &lock.platforms)
+            .flat_map(|it| &it.base.archives)
+        {
             let mirror = match locked.name {
                 Archive::Debian => &mut mirrors.main,
                 Archive::Security => &mut mirrors.security,
@@ -81,7 +99,12 @@ impl Mirrors {
     fn locked(&self) -> Vec<LockedArchive> {
         [Archive::Debian, Archive::Security]
             .into_iter()
-            .filter_map(|name| Some(LockedArchive { name, mirror: without_secrets(self.of(name)?) }))
+            .filter_map(|name| {
+                Some(LockedArchive {
+                    name,
+                    mirror: without_secrets(self.of(name)?),
+                })
+            })
             .collect()
     }
 
@@ -116,15 +139,19 @@ pub(crate) async fn resolve(
         }
         let url = format!("{}/dists/{}", mirrors.require(archive)?, suite.name);
         let release = release(project, &keyring, &url, &suite.name, fetcher).await?;
-        suites.push(SignedSuite { archive, url, release });
+        suites.push(SignedSuite {
+            archive,
+            url,
+            release,
+        });
     }
     let archives = mirrors.locked();
     let (suites, archives) = (&suites, &archives);
     try_join_all(platforms.iter().map(|platform| async move {
         let index = Index::fetch(*platform, suites, fetcher).await?;
-        let mut resolved = index.choose(project, base).with_context(|| {
-            format!("the Debian packages for {platform} cannot be chosen")
-        })?;
+        let mut resolved = index
+            .choose(project, base)
+            .with_context(|| format!("the Debian packages for {platform} cannot be chosen"))?;
         resolved.archives.clone_from(archives);
         Ok(resolved)
     }))
@@ -144,12 +171,19 @@ fn keyring(project: &Project) -> anyhow::Result<Keyring> {
         None => Ok(Keyring::debian()),
         Some(path) => {
             let bytes = std::fs::read(path).at("read", path)?;
-            Keyring::from_bytes(&bytes).with_context(|| format!("[debian] keyring {}", path.display()))
+            Keyring::from_bytes(&bytes)
+                .with_context(|| format!("[debian] keyring {}", path.display()))
         }
     }
 }
 
-async fn release(project: &Project, keyring: &Keyring, url: &str, suite: &str, fetcher: &Fetcher) -> anyhow::Result<Release> {
+async fn release(
+    project: &Project,
+    keyring: &Keyring,
+    url: &str,
+    suite: &str,
+    fetcher: &Fetcher,
+) -> anyhow::Result<Release> {
     let url = format!("{url}/InRelease");
     let bytes = fetcher.document(&url).await?;
     let now = (!project.debian.accept_expired).then(clock::now);
@@ -168,14 +202,25 @@ struct Index {
 }
 
 impl Index {
-    async fn fetch(platform: Platform, suites: &[SignedSuite], fetcher: &Fetcher) -> anyhow::Result<Self> {
+    async fn fetch(
+        platform: Platform,
+        suites: &[SignedSuite],
+        fetcher: &Fetcher,
+    ) -> anyhow::Result<Self> {
         let architecture = Architecture::of(platform);
         let mut downloads = Vec::new();
         for suite in suites {
-            let (path, file) = suite.release.packages(COMPONENT, architecture.as_str()).ok_or_else(|| {
-                Failure::new(format!("{} has no packages for {architecture}", suite.url)).hint("leave the platform out, or use another mirror")
-            })?;
-            let place = suite.release.fetch_path(&path).unwrap_or_else(|| path.clone());
+            let (path, file) = suite
+                .release
+                .packages(COMPONENT, architecture.as_str())
+                .ok_or_else(|| {
+                    Failure::new(format!("{} has no packages for {architecture}", suite.url))
+                        .hint("leave the platform out, or use another mirror")
+                })?;
+            let place = suite
+                .release
+                .fetch_path(&path)
+                .unwrap_or_else(|| path.clone());
             downloads.push(Download {
                 url: format!("{}/{place}", suite.url),
                 digest: Some(file.sha256),
@@ -195,20 +240,41 @@ impl Index {
             }
             indexes.push(packages);
         }
-        Ok(Self { universe: Universe::new(architecture.clone(), indexes), architecture, archives })
+        Ok(Self {
+            universe: Universe::new(architecture.clone(), indexes),
+            architecture,
+            archives,
+        })
     }
 
     fn choose(&self, project: &Project, base: deb::base::Base) -> anyhow::Result<Resolved> {
         let omitted: BTreeSet<_> = base.omitted().iter().map(|it| it.name.to_owned()).collect();
         // What only the base can do without, a further package may need: libraries come along for it.
-        let omitted_by_system = omitted.iter().filter(|name| !name.starts_with("lib")).cloned().collect();
-        let policy = Policy { installed: Vec::new(), omitted };
+        let omitted_by_system = omitted
+            .iter()
+            .filter(|name| !name.starts_with("lib"))
+            .cloned()
+            .collect();
+        let policy = Policy {
+            installed: Vec::new(),
+            omitted,
+        };
         let chosen = deb::solve(&self.universe, &wanted(&base.packages())?, &policy)?;
-        let policy = Policy { installed: chosen.iter().map(|it| installed(it)).collect(), omitted: omitted_by_system };
+        let policy = Policy {
+            installed: chosen.iter().map(|it| installed(it)).collect(),
+            omitted: omitted_by_system,
+        };
         let system = deb::solve(&self.universe, &wanted(&project.system)?, &policy)
             .context("[system] packages")?;
-        let facts = base.facts(chosen.iter().map(|it| (it.name.as_str(), it.version.as_str())));
-        let mut debs: Vec<_> = chosen.iter().map(|it| self.locked(it, DebLayer::Base)).collect();
+        let facts = base.facts(
+            chosen
+                .iter()
+                .map(|it| (it.name.as_str(), it.version.as_str())),
+        );
+        let mut debs: Vec<_> = chosen
+            .iter()
+            .map(|it| self.locked(it, DebLayer::Base))
+            .collect();
         debs.extend(system.iter().map(|it| self.locked(it, DebLayer::System)));
         Ok(Resolved {
             debs,
@@ -225,9 +291,17 @@ impl Index {
         LockedDeb {
             name: package.name.clone(),
             version: package.version.to_string(),
-            architecture: if package.architecture.is_all() { "all".to_owned() } else { self.architecture.to_string() },
+            architecture: if package.architecture.is_all() {
+                "all".to_owned()
+            } else {
+                self.architecture.to_string()
+            },
             layer,
-            archive: self.archives.get(&package.sha256).copied().unwrap_or(Archive::Debian),
+            archive: self
+                .archives
+                .get(&package.sha256)
+                .copied()
+                .unwrap_or(Archive::Debian),
             path: package.filename.clone(),
             sha256: Hex(package.sha256),
             size: package.size,
@@ -236,7 +310,13 @@ impl Index {
 }
 
 fn wanted(names: &[String]) -> anyhow::Result<Vec<Dependency>> {
-    names.iter().map(|name| name.parse().with_context(|| format!("`{name}` is no Debian package"))).collect()
+    names
+        .iter()
+        .map(|name| {
+            name.parse()
+                .with_context(|| format!("`{name}` is no Debian package"))
+        })
+        .collect()
 }
 
 fn installed(package: &Package) -> Installed {
@@ -253,12 +333,23 @@ fn installed(package: &Package) -> Installed {
 
 /// The files of `debs`, which are in the store, as one layer; and what its packages' scripts would
 /// have done besides.
-pub(crate) fn tree(store: &Store, project: &Project, layer: DebLayer, debs: &[LockedDeb]) -> anyhow::Result<(Tree, Vec<String>)> {
-    let options = UnpackOptions { keep_docs: project.debian.keep_docs, ..UnpackOptions::default() };
+pub(crate) fn tree(
+    store: &Store,
+    project: &Project,
+    layer: DebLayer,
+    debs: &[LockedDeb],
+) -> anyhow::Result<(Tree, Vec<String>)> {
+    let options = UnpackOptions {
+        keep_docs: project.debian.keep_docs,
+        ..UnpackOptions::default()
+    };
     let packages = debs
         .iter()
         .map(|locked| {
-            let source = store.source(&locked.sha256.0, locked.path.rsplit('/').next().unwrap_or(&locked.path))?;
+            let source = store.source(
+                &locked.sha256.0,
+                locked.path.rsplit('/').next().unwrap_or(&locked.path),
+            )?;
             Ok(Deb::open(source)?.unpack(&store.spool(), &options)?)
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
@@ -266,5 +357,8 @@ pub(crate) fn tree(store: &Store, project: &Project, layer: DebLayer, debs: &[Lo
         (DebLayer::Base, Base::Debian(base)) => base.assemble(packages)?,
         _ => deb::install(packages, &deb::Database::StatusD)?,
     };
-    Ok((assembled.tree, assembled.warnings.iter().map(ToString::to_string).collect()))
+    Ok((
+        assembled.tree,
+        assembled.warnings.iter().map(ToString::to_string).collect(),
+    ))
 }

@@ -14,7 +14,11 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, source: None }
+        Self {
+            message: message.into(),
+            hint: None,
+            source: None,
+        }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -105,7 +109,10 @@ fn hint_of(cause: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = cause.downcast_ref::<wheel::Error>() {
         return error.hint().map(str::to_owned);
     }
-    cause.downcast_ref::<std::io::Error>().and_then(io_hint).map(str::to_owned)
+    cause
+        .downcast_ref::<std::io::Error>()
+        .and_then(io_hint)
+        .map(str::to_owned)
 }
 
 fn deb_hint(error: &deb::Error) -> Option<&'static str> {

@@ -12,9 +12,9 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 use oci::{Digest, HashingWriter};
-use reqwest::header::{CONTENT_RANGE, RANGE, RETRY_AFTER};
-use tokio::runtime::Runtime;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode};
+use tokio::runtime::Runtime;
 
 use crate::diagnostics::{Failure, IoContext};
 use crate::progress::Progress;
@@ -55,12 +55,19 @@ impl Fetcher {
         let client = Client::builder()
             .user_agent(concat!("oxcart/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(15))
-            .read_timeout(Duration::from_secs(60))
+            .read_timeout(Duration::from_mins(1))
             // What is hashed is what is served: no decoding on the way.
             .build()
             .map_err(|error| Failure::new("the HTTP client cannot start").caused_by(error))?;
-        let runtime = Runtime::new().map_err(|error| Failure::new("no threads for the network").caused_by(error))?;
-        Ok(Self { runtime: Arc::new(runtime), client, store: store.clone(), progress: progress.clone(), downloaded: Arc::default() })
+        let runtime = Runtime::new()
+            .map_err(|error| Failure::new("no threads for the network").caused_by(error))?;
+        Ok(Self {
+            runtime: Arc::new(runtime),
+            client,
+            store: store.clone(),
+            progress: progress.clone(),
+            downloaded: Arc::default(),
+        })
     }
 
     /// Bytes of bodies received so far.
@@ -88,10 +95,14 @@ impl Fetcher {
         // One thing wanted by two platforms is fetched once.
         let mut wanted: BTreeMap<_, Download> = BTreeMap::new();
         for download in downloads {
-            wanted.entry((download.digest, download.url.clone())).or_insert_with(|| download.clone());
+            wanted
+                .entry((download.digest, download.url.clone()))
+                .or_insert_with(|| download.clone());
         }
         wanted.retain(|(digest, _), _| digest.is_none_or(|digest| !self.store.has_blob(&digest)));
-        let bar = self.progress.bytes("Fetching", wanted.values().filter_map(|it| it.size).sum());
+        let bar = self
+            .progress
+            .bytes("Fetching", wanted.values().filter_map(|it| it.size).sum());
         let before = self.downloaded();
         let fetched: BTreeMap<_, Digest> = stream::iter(wanted)
             .map(|(key, download)| {
@@ -103,11 +114,15 @@ impl Fetcher {
             .await?;
         if !fetched.is_empty() {
             let bytes = indicatif::BinaryBytes(self.downloaded() - before);
-            self.progress.line(&format!("fetched {} files, {bytes}", fetched.len()));
+            self.progress
+                .line(&format!("fetched {} files, {bytes}", fetched.len()));
         }
         Ok(downloads
             .iter()
-            .filter_map(|it| it.digest.or_else(|| fetched.get(&(it.digest, it.url.clone())).copied()))
+            .filter_map(|it| {
+                it.digest
+                    .or_else(|| fetched.get(&(it.digest, it.url.clone())).copied())
+            })
             .collect())
     }
 
@@ -122,14 +137,36 @@ impl Fetcher {
         }
     }
 
+    /// The size in bytes of what is at `url`, where the server tells without sending it.
+    pub(crate) async fn size(&self, url: &str) -> Option<u64> {
+        let response = self
+            .client
+            .head(url)
+            .send()
+            .await
+            .ok()?
+            .error_for_status()
+            .ok()?;
+        response
+            .headers()
+            .get(CONTENT_LENGTH)?
+            .to_str()
+            .ok()?
+            .parse()
+            .ok()
+    }
+
     async fn document_once(&self, url: &str) -> Result<Vec<u8>, Trouble> {
         let mut response = accepted(self.client.get(url).send().await?)?;
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await? {
-            self.downloaded.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            self.downloaded
+                .fetch_add(chunk.len() as u64, Ordering::Relaxed);
             bytes.extend_from_slice(&chunk);
             if bytes.len() > DOCUMENT_LIMIT {
-                return Err(Trouble::Final(Failure::new(format!("{url} is over {DOCUMENT_LIMIT} bytes"))));
+                return Err(Trouble::Final(Failure::new(format!(
+                    "{url} is over {DOCUMENT_LIMIT} bytes"
+                ))));
             }
         }
         Ok(bytes)
@@ -139,7 +176,9 @@ impl Fetcher {
         if let Some(path) = download.url.strip_prefix("file://") {
             return self.copy(download, Path::new(path));
         }
-        let name = download.digest.unwrap_or_else(|| Digest::of(download.url.as_bytes()));
+        let name = download
+            .digest
+            .unwrap_or_else(|| Digest::of(download.url.as_bytes()));
         let path = self.store.partial(&name);
         let file = claim(&path).await?;
         // Another build may have fetched it while this one waited for the claim.
@@ -179,7 +218,12 @@ impl Fetcher {
     }
 
     /// Downloads what is missing at the end of `partial`.
-    async fn append(&self, download: &Download, partial: &mut Partial<'_>, bar: &ProgressBar) -> Result<(), Trouble> {
+    async fn append(
+        &self,
+        download: &Download,
+        partial: &mut Partial<'_>,
+        bar: &ProgressBar,
+    ) -> Result<(), Trouble> {
         let mut request = self.client.get(&download.url);
         if partial.length > 0 {
             request = request.header(RANGE, format!("bytes={}-", partial.length));
@@ -195,7 +239,8 @@ impl Fetcher {
             partial.restart().map_err(Trouble::Final)?;
         }
         while let Some(chunk) = response.chunk().await? {
-            self.downloaded.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            self.downloaded
+                .fetch_add(chunk.len() as u64, Ordering::Relaxed);
             partial.write(&chunk).map_err(Trouble::Final)?;
             bar.inc(chunk.len() as u64);
         }
@@ -217,12 +262,20 @@ impl Fetcher {
 /// Takes the file at `path` for this process: another build that wants the same waits here.
 async fn claim(path: &Path) -> Result<File, Failure> {
     loop {
-        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).at("write", path)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)
+            .at("write", path)?;
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             // The file that was locked may have been renamed away by the one who held it.
             Ok(()) if is_at(&file, path) => return Ok(file),
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
             Err(error) => return Err(error.into()).at("lock", path),
         }
     }
@@ -254,7 +307,13 @@ impl<'a> Partial<'a> {
         }
         let mut hasher = HashingWriter::new(io::sink());
         let length = io::copy(&mut file, &mut hasher).at("read", path)?;
-        Ok(Self { file, path, hasher, length, resumed: length > 0 })
+        Ok(Self {
+            file,
+            path,
+            hasher,
+            length,
+            resumed: length > 0,
+        })
     }
 
     fn restart(&mut self) -> Result<(), Failure> {
@@ -296,7 +355,9 @@ enum Trouble {
 impl From<reqwest::Error> for Trouble {
     fn from(error: reqwest::Error) -> Self {
         if error.is_builder() || error.is_redirect() {
-            return Self::Final(Failure::new("the request cannot be sent").caused_by(error.without_url()));
+            return Self::Final(
+                Failure::new("the request cannot be sent").caused_by(error.without_url()),
+            );
         }
         Self::Passing(error.without_url().into(), None)
     }
@@ -338,12 +399,24 @@ fn accepted(response: Response) -> Result<Response, Trouble> {
     }
     let what = anyhow::anyhow!("the server answers {status}");
     let passing = status.is_server_error()
-        || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+        || matches!(
+            status,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+        );
     if passing {
-        let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        return Err(Trouble::Passing(what, wait.map(|seconds: u64| Duration::from_secs(seconds.min(60)))));
+        let wait = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        return Err(Trouble::Passing(
+            what,
+            wait.map(|seconds: u64| Duration::from_secs(seconds.min(60))),
+        ));
     }
-    let failure = Failure::new(format!("cannot fetch {}", without_secrets(response.url().as_str())));
+    let failure = Failure::new(format!(
+        "cannot fetch {}",
+        without_secrets(response.url().as_str())
+    ));
     let failure = if status == StatusCode::NOT_FOUND {
         failure.hint("the server no longer has it: `oxcart lock` looks for what it has now")
     } else {

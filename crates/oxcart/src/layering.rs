@@ -22,7 +22,11 @@ pub(crate) fn distribute(wheels: &[LockedWheel], budget: usize) -> Vec<Vec<Locke
     let fits = wheels.len() <= budget && wheels.iter().all(|wheel| wheel.size >= LARGE);
     let bins = BINS.min(budget);
     let own = if fits { wheels.len() } else { budget - bins };
-    let own = wheels.iter().take(own).take_while(|wheel| wheel.size >= LARGE).count();
+    let own = wheels
+        .iter()
+        .take(own)
+        .take_while(|wheel| wheel.size >= LARGE)
+        .count();
     let mut small = wheels.split_off(own);
     wheels.sort_by(|a, b| a.name.cmp(&b.name));
     small.sort_by(|a, b| a.name.cmp(&b.name));
@@ -57,19 +61,28 @@ mod tests {
     }
 
     fn names(layers: &[Vec<LockedWheel>]) -> Vec<Vec<&str>> {
-        layers.iter().map(|layer| layer.iter().map(|wheel| wheel.name.as_str()).collect()).collect()
+        layers
+            .iter()
+            .map(|layer| layer.iter().map(|wheel| wheel.name.as_str()).collect())
+            .collect()
     }
 
     #[test]
     fn large_wheels_stand_alone_in_the_order_of_their_names() {
-        let layers = distribute(&wheels(&[("b", LARGE), ("a", LARGE + 5), ("c", LARGE - 1)]), 60);
+        let layers = distribute(
+            &wheels(&[("b", LARGE), ("a", LARGE + 5), ("c", LARGE - 1)]),
+            60,
+        );
         assert_eq!(names(&layers), [vec!["a"], vec!["b"], vec!["c"]]);
     }
 
     #[test]
     fn the_rest_falls_into_at_most_eight_bins_that_an_upgrade_does_not_mix() {
         let many: Vec<_> = (0..100).map(|n| (format!("p{n}"), 10 + n)).collect();
-        let mut many: Vec<_> = many.iter().map(|(name, size)| (name.as_str(), *size)).collect();
+        let mut many: Vec<_> = many
+            .iter()
+            .map(|(name, size)| (name.as_str(), *size))
+            .collect();
         let before = distribute(&wheels(&many), 60);
         assert_eq!(before.len(), 8);
         many[17].1 = 5000;
@@ -80,15 +93,24 @@ mod tests {
 
     #[test]
     fn the_budget_holds_and_the_largest_keep_their_layers() {
-        let many: Vec<_> = (0..40).map(|n| (format!("p{n}"), LARGE * (n + 1))).collect();
-        let many: Vec<_> = many.iter().map(|(name, size)| (name.as_str(), *size)).collect();
+        let many: Vec<_> = (0..40)
+            .map(|n| (format!("p{n}"), LARGE * (n + 1)))
+            .collect();
+        let many: Vec<_> = many
+            .iter()
+            .map(|(name, size)| (name.as_str(), *size))
+            .collect();
         for budget in [1, 5, 9, 20, 39, 40, 60] {
             let layers = distribute(&wheels(&many), budget);
             assert!(layers.len() <= budget, "{budget}: {}", layers.len());
             assert_eq!(layers.iter().map(Vec::len).sum::<usize>(), 40);
         }
         let layers = distribute(&wheels(&many), 20);
-        assert!(layers.iter().any(|layer| layer.len() == 1 && layer[0].name == "p39"));
+        assert!(
+            layers
+                .iter()
+                .any(|layer| layer.len() == 1 && layer[0].name == "p39")
+        );
     }
 
     #[test]

@@ -54,9 +54,15 @@ impl Workshop<'_> {
             })
         });
         let venv = venv.transpose().map_err(|error: wheel::VersionError| {
-            Failure::new("the lock's Python version is none").hint("run `oxcart lock`").caused_by(error)
+            Failure::new("the lock's Python version is none")
+                .hint("run `oxcart lock`")
+                .caused_by(error)
         })?;
-        let record = self.project.dependencies(plan.platform).map(|it| it.record.clone()).unwrap_or_default();
+        let record = self
+            .project
+            .dependencies(plan.platform)
+            .map(|it| it.record.clone())
+            .unwrap_or_default();
         plan.steps
             .iter()
             .map(|step| {
@@ -72,7 +78,13 @@ impl Workshop<'_> {
                     "inputs": inputs,
                     "mtime": self.mtime(step),
                 })));
-                Ok(Job { key, step: step.clone(), venv: venv.clone(), files, record: record.clone() })
+                Ok(Job {
+                    key,
+                    step: step.clone(),
+                    venv: venv.clone(),
+                    files,
+                    record: record.clone(),
+                })
             })
             .collect()
     }
@@ -92,7 +104,9 @@ impl Workshop<'_> {
                 "release": plan.base,
                 "keep-docs": self.project.debian.keep_docs,
             }),
-            Step::Skeleton => json!({ "prefix": self.project.venv.as_str(), "python": plan.python }),
+            Step::Skeleton => {
+                json!({ "prefix": self.project.venv.as_str(), "python": plan.python })
+            }
             Step::Wheels(wheels) => json!({
                 "wheels": wheels
                     .iter()
@@ -109,28 +123,49 @@ impl Workshop<'_> {
     }
 
     fn mtime(&self, step: &Step) -> u64 {
-        if matches!(step, Step::App(_)) { self.date } else { oci::SHARED_MTIME }
+        if matches!(step, Step::App(_)) {
+            self.date
+        } else {
+            oci::SHARED_MTIME
+        }
     }
 
     /// Builds the layer of `job` from what is stored, and keeps its record.
     pub(crate) fn build(&self, job: &Job) -> anyhow::Result<LayerRecord> {
         let (tree, mut warnings) = self.tree(job)?;
-        let options = Options { encoder: self.project.encoder, mtime: self.mtime(&job.step), jobs: 1 };
-        let spliced = matches!(job.step, Step::Wheels(_) | Step::Skeleton) && self.project.encoder == Encoder::Splice;
+        let options = Options {
+            encoder: self.project.encoder,
+            mtime: self.mtime(&job.step),
+            jobs: 1,
+        };
+        let spliced = matches!(job.step, Step::Wheels(_) | Step::Skeleton)
+            && self.project.encoder == Encoder::Splice;
         let (encoded, kept, map) = if spliced {
             let mut map = SpliceMap::new();
             let encoded = layer::encode(&tree, &options, Output::Map(&mut map));
-            (encoded.with_context(|| self.failed(job))?, Kept::Map, Some(map))
+            (
+                encoded.with_context(|| self.failed(job))?,
+                Kept::Map,
+                Some(map),
+            )
         } else {
             let mut blob = self.store.new_blob()?;
-            let encoded = layer::encode(&tree, &options, Output::Blob(&mut blob)).with_context(|| self.failed(job))?;
+            let encoded = layer::encode(&tree, &options, Output::Blob(&mut blob))
+                .with_context(|| self.failed(job))?;
             blob.keep()?;
             (encoded, Kept::Blob, None)
         };
         warnings.extend(encoded.mismatches.iter().map(|it| {
-            format!("{}: /{} has {}, and RECORD says {}", it.origin, it.path, it.found, it.expected)
+            format!(
+                "{}: /{} has {}, and RECORD says {}",
+                it.origin, it.path, it.found, it.expected
+            )
         }));
-        let record = LayerRecord { layer: encoded.layer, kept, warnings };
+        let record = LayerRecord {
+            layer: encoded.layer,
+            kept,
+            warnings,
+        };
         self.store.put_layer(&job.key, &record, map.as_ref())?;
         Ok(record)
     }
@@ -190,7 +225,9 @@ impl Workshop<'_> {
         let mut owners = BTreeMap::new();
         let mut warnings = Vec::new();
         for job in jobs {
-            let Step::Wheels(wheels) = &job.step else { continue };
+            let Step::Wheels(wheels) = &job.step else {
+                continue;
+            };
             for (path, entry) in self.wheels(job, wheels)?.0 {
                 if entry.kind == Kind::Directory {
                     continue;
@@ -209,7 +246,9 @@ impl Workshop<'_> {
 
 impl Job {
     fn venv(&self) -> &Venv {
-        self.venv.as_ref().expect("plans have these steps only where there is a Python")
+        self.venv
+            .as_ref()
+            .expect("plans have these steps only where there is a Python")
     }
 
     /// How much work it is, about: bytes to fetch or read.

@@ -1,9 +1,9 @@
 //! `oxcart.lock`: everything that will enter the image, by sha256. One lock for each profile; no
 //! secret, no local path, one value a line so that a diff reads well.
 
-use std::{fmt, fs};
 use std::io::{self, Write};
 use std::path::Path;
+use std::{fmt, fs};
 
 use oci::{Digest, Platform};
 use serde::{Deserialize, Serialize};
@@ -153,13 +153,19 @@ impl Serialize for Hex {
 impl<'de> Deserialize<'de> for Hex {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Digest::from_hex(&text).map(Self).map_err(serde::de::Error::custom)
+        Digest::from_hex(&text)
+            .map(Self)
+            .map_err(serde::de::Error::custom)
     }
 }
 
 impl Lock {
     pub(crate) fn new(platforms: Vec<LockedPlatform>) -> Self {
-        Self { version: VERSION, layer_format: oci::layer::FORMAT, platforms }
+        Self {
+            version: VERSION,
+            layer_format: oci::layer::FORMAT,
+            platforms,
+        }
     }
 
     /// Reads the lock at `path`; None where there is none.
@@ -169,7 +175,10 @@ impl Lock {
             other => other.at("read", path)?,
         };
         let fault = |what: &str| Failure::new(format!("{} {what}", path.display()));
-        if text.lines().any(|line| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ")) {
+        if text
+            .lines()
+            .any(|line| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> "))
+        {
             return Err(fault("has merge conflict markers")
                 .hint("take either side whole, or delete the file; then run `oxcart lock`"));
         }
@@ -179,8 +188,11 @@ impl Lock {
                 .caused_by(anyhow::anyhow!("{}", error.to_string().trim_end()))
         })?;
         if lock.version != VERSION {
-            return Err(fault(&format!("has version {}, and this oxcart reads version {VERSION}", lock.version))
-                .hint("use the oxcart that wrote it, or delete it and run `oxcart lock`"));
+            return Err(fault(&format!(
+                "has version {}, and this oxcart reads version {VERSION}",
+                lock.version
+            ))
+            .hint("use the oxcart that wrote it, or delete it and run `oxcart lock`"));
         }
         Ok(Some(lock))
     }
@@ -198,7 +210,9 @@ impl Lock {
             .at("write", path)?;
         file.write_all(text.as_bytes()).at("write", path)?;
         file.as_file().sync_all().at("write", path)?;
-        file.persist(path).map_err(|error| error.error).at("write", path)?;
+        file.persist(path)
+            .map_err(|error| error.error)
+            .at("write", path)?;
         Ok(())
     }
 
@@ -229,7 +243,10 @@ mod tests {
             }),
             base: LockedBase {
                 reference: "debian:trixie".into(),
-                archives: vec![LockedArchive { name: Archive::Debian, mirror: "http://127.0.0.1/debian".into() }],
+                archives: vec![LockedArchive {
+                    name: Archive::Debian,
+                    mirror: "http://127.0.0.1/debian".into(),
+                }],
             },
             debs: vec![LockedDeb {
                 name: "libc6".into(),
@@ -269,7 +286,10 @@ mod tests {
         let path = directory.path().join("oxcart.lock");
         for (text, expected) in [
             ("<<<<<<< HEAD\nversion = 1\n", "has merge conflict markers"),
-            ("version = 2\nlayer-format = 1\n", "has version 2, and this oxcart reads version 1"),
+            (
+                "version = 2\nlayer-format = 1\n",
+                "has version 2, and this oxcart reads version 1",
+            ),
             ("version = 1\nlayer-format = 1\nnew = 3\n", "is not valid"),
         ] {
             fs::write(&path, text).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use oci::{Digest, DiffId};
+use oci::{DiffId, Digest};
 use serde::Serialize;
 
 use crate::build::Built;
@@ -80,7 +80,13 @@ impl Metadata {
                     state: layer.state,
                 });
                 let digest = Digest::of(&image.image.manifest);
-                (image.platform.to_string(), PlatformMetadata { digest, layers: layers.collect() })
+                (
+                    image.platform.to_string(),
+                    PlatformMetadata {
+                        digest,
+                        layers: layers.collect(),
+                    },
+                )
             })
             .collect();
         Self {
@@ -98,16 +104,22 @@ impl Metadata {
 
     /// Writes the document to `path`, whole or not at all.
     pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
-        let mut text = serde_json::to_vec_pretty(self)
-            .map_err(|error| Failure::new("the metadata cannot be written as JSON").caused_by(error))?;
+        let mut text = serde_json::to_vec_pretty(self).map_err(|error| {
+            Failure::new("the metadata cannot be written as JSON").caused_by(error)
+        })?;
         text.push(b'\n');
-        let directory = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = path
+            .parent()
+            .filter(|it| !it.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let file = tempfile::Builder::new()
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
             .tempfile_in(directory)
             .at("write", path)?;
         std::fs::write(file.path(), text).at("write", path)?;
-        file.persist(path).map_err(|error| error.error).at("write", path)?;
+        file.persist(path)
+            .map_err(|error| error.error)
+            .at("write", path)?;
         Ok(())
     }
 }

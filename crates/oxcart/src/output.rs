@@ -35,13 +35,19 @@ impl FromStr for Destination {
         let (kind, path) = match text.split_once(':') {
             _ if text == "-" => return Ok(Self::Stdout),
             Some((kind, path)) if !path.is_empty() => (kind, PathBuf::from(path)),
-            _ => return Err("expected oci:DIR, oci-archive:FILE, docker-archive:FILE or -".to_owned()),
+            _ => {
+                return Err(
+                    "expected oci:DIR, oci-archive:FILE, docker-archive:FILE or -".to_owned(),
+                );
+            }
         };
         match kind {
             "oci" => Ok(Self::Layout(path)),
             "oci-archive" => Ok(Self::OciArchive(path)),
             "docker-archive" => Ok(Self::DockerArchive(path)),
-            _ => Err(format!("`{kind}` is no kind of output: expected oci:DIR, oci-archive:FILE, docker-archive:FILE or -")),
+            _ => Err(format!(
+                "`{kind}` is no kind of output: expected oci:DIR, oci-archive:FILE, docker-archive:FILE or -"
+            )),
         }
     }
 }
@@ -84,7 +90,12 @@ impl Destination {
     }
 
     /// Writes the image here, whole or not at all (stdout excepted, which can't take anything back).
-    pub(crate) fn write(&self, image: Named<'_>, store: &Store, threads: NonZeroUsize) -> anyhow::Result<()> {
+    pub(crate) fn write(
+        &self,
+        image: Named<'_>,
+        store: &Store,
+        threads: NonZeroUsize,
+    ) -> anyhow::Result<()> {
         match self {
             Self::Layout(path) => layout(path, image, store, threads),
             Self::OciArchive(path) => file(path, |out| archive(out, image, store)),
@@ -95,7 +106,12 @@ impl Destination {
     }
 }
 
-fn layout(path: &Path, image: Named<'_>, store: &Store, threads: NonZeroUsize) -> anyhow::Result<()> {
+fn layout(
+    path: &Path,
+    image: Named<'_>,
+    store: &Store,
+    threads: NonZeroUsize,
+) -> anyhow::Result<()> {
     let writer = LayoutWriter::open(path)?;
     in_parallel(&layers(image.built), threads, |layer| {
         let oci::layer::Layer { digest, size, .. } = layer.record.layer;
@@ -117,22 +133,34 @@ fn archive(out: &mut dyn Write, image: Named<'_>, store: &Store) -> anyhow::Resu
         writer.put_image(&built.image)?;
     }
     writer.put_index(&image.built.index)?;
-    writer.finish(&image.built.index.descriptor, &tags(image))?.flush()?;
+    writer
+        .finish(&image.built.index.descriptor, &tags(image))?
+        .flush()?;
     Ok(())
 }
 
 fn docker_archive(out: &mut dyn Write, image: Named<'_>, store: &Store) -> anyhow::Result<()> {
     let mut writer = ArchiveWriter::new(out, image.mtime)?;
     blobs(&mut writer, image, store)?;
-    let names: Vec<_> = image.tags.iter().map(|tag| format!("{}:{tag}", image.name)).collect();
+    let names: Vec<_> = image
+        .tags
+        .iter()
+        .map(|tag| format!("{}:{tag}", image.name))
+        .collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
-    let [only] = image.built.images.as_slice() else { unreachable!("checked before the build") };
+    let [only] = image.built.images.as_slice() else {
+        unreachable!("checked before the build")
+    };
     writer.put_image(&only.image)?;
     writer.finish_docker(&only.image, &names)?.flush()?;
     Ok(())
 }
 
-fn blobs(writer: &mut ArchiveWriter<&mut dyn Write>, image: Named<'_>, store: &Store) -> anyhow::Result<()> {
+fn blobs(
+    writer: &mut ArchiveWriter<&mut dyn Write>,
+    image: Named<'_>,
+    store: &Store,
+) -> anyhow::Result<()> {
     for layer in layers(image.built) {
         let oci::layer::Layer { digest, size, .. } = layer.record.layer;
         writer.put_blob(&digest, size, |out| blob(layer, store, out))?;
@@ -140,14 +168,16 @@ fn blobs(writer: &mut ArchiveWriter<&mut dyn Write>, image: Named<'_>, store: &S
     Ok(())
 }
 
-fn tags<'a>(image: Named<'a>) -> Vec<&'a str> {
+fn tags(image: Named<'_>) -> Vec<&str> {
     image.tags.iter().map(String::as_str).collect()
 }
 
 /// The layers of all images, each once, the largest first.
 fn layers(built: &Built) -> Vec<&BuiltLayer> {
     let layers = built.images.iter().flat_map(|image| &image.layers);
-    let layers: BTreeMap<Digest, _> = layers.map(|layer| (layer.record.layer.digest, layer)).collect();
+    let layers: BTreeMap<Digest, _> = layers
+        .map(|layer| (layer.record.layer.digest, layer))
+        .collect();
     let mut layers: Vec<_> = layers.into_values().collect();
     layers.sort_by_key(|layer| std::cmp::Reverse(layer.record.layer.size));
     layers
@@ -158,29 +188,48 @@ fn blob(layer: &BuiltLayer, store: &Store, out: &mut dyn Write) -> anyhow::Resul
     match layer.record.kept {
         Kept::Blob => {
             let digest = &layer.record.layer.digest;
-            let mut blob = File::open(store.blob_path(digest)).at("read", &store.blob_path(digest))?;
+            let mut blob =
+                File::open(store.blob_path(digest)).at("read", &store.blob_path(digest))?;
             io::copy(&mut blob, out)?;
         }
         Kept::Map => {
             let map = store.splice_map(&layer.job.key)?;
-            map.write_blob(&|digest| store.source(digest, &digest.to_string()).map_err(io::Error::other), out)?;
+            map.write_blob(
+                &|digest| {
+                    store
+                        .source(digest, &digest.to_string())
+                        .map_err(io::Error::other)
+                },
+                out,
+            )?;
         }
     }
     Ok(())
 }
 
 /// Has `write` fill a new file that then takes the place of `path`.
-fn file(path: &Path, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let directory = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+fn file(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let directory = path
+        .parent()
+        .filter(|it| !it.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let file = tempfile::Builder::new()
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .tempfile_in(directory)
         .at("write", path)?;
     let mut out = BufWriter::with_capacity(1 << 18, file);
     write(&mut out)?;
-    let file = out.into_inner().map_err(io::IntoInnerError::into_error).at("write", path)?;
+    let file = out
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)
+        .at("write", path)?;
     file.as_file().sync_all().at("write", path)?;
-    file.persist(path).map_err(|error| error.error).at("write", path)?;
+    file.persist(path)
+        .map_err(|error| error.error)
+        .at("write", path)?;
     Ok(())
 }
 
@@ -190,7 +239,12 @@ mod tests {
 
     #[test]
     fn destinations_round_trip() {
-        for text in ["oci:dir", "oci-archive:a/b.tar", "docker-archive:/x.tar", "-"] {
+        for text in [
+            "oci:dir",
+            "oci-archive:a/b.tar",
+            "docker-archive:/x.tar",
+            "-",
+        ] {
             assert_eq!(text.parse::<Destination>().unwrap().to_string(), text);
         }
         for text in ["", "dir", "oci:", "tar:x"] {

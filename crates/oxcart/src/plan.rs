@@ -42,7 +42,12 @@ impl Plan {
     pub(crate) fn new(project: &Project, locked: &LockedPlatform) -> Result<Self, Failure> {
         let mut steps = Vec::new();
         for layer in [DebLayer::Base, DebLayer::System] {
-            let debs: Vec<_> = locked.debs.iter().filter(|deb| deb.layer == layer).cloned().collect();
+            let debs: Vec<_> = locked
+                .debs
+                .iter()
+                .filter(|deb| deb.layer == layer)
+                .cloned()
+                .collect();
             if !debs.is_empty() {
                 steps.push(Step::Debian(layer, debs));
             }
@@ -51,12 +56,25 @@ impl Plan {
             steps.push(Step::Skeleton);
         }
         let apps = project.apps.len();
-        let budget = project.max_layers.checked_sub(steps.len() + apps).filter(|budget| *budget > 0);
+        let budget = project
+            .max_layers
+            .checked_sub(steps.len() + apps)
+            .filter(|budget| *budget > 0);
         let budget = budget.ok_or_else(|| {
-            Failure::new(format!("[image] max-layers = {} leaves no layer for wheels", project.max_layers))
-                .hint(format!("{} are taken, {apps} of them by [[app]] tables", steps.len() + apps))
+            Failure::new(format!(
+                "[image] max-layers = {} leaves no layer for wheels",
+                project.max_layers
+            ))
+            .hint(format!(
+                "{} are taken, {apps} of them by [[app]] tables",
+                steps.len() + apps
+            ))
         })?;
-        steps.extend(layering::distribute(&locked.wheels, budget).into_iter().map(Step::Wheels));
+        steps.extend(
+            layering::distribute(&locked.wheels, budget)
+                .into_iter()
+                .map(Step::Wheels),
+        );
         steps.extend(project.apps.iter().cloned().map(Step::App));
         Ok(Self {
             platform: locked.name,
@@ -114,9 +132,15 @@ impl Step {
     /// What is in it, each with its version.
     pub(crate) fn members(&self) -> Vec<String> {
         match self {
-            Self::Debian(_, debs) => debs.iter().map(|deb| format!("{} {}", deb.name, deb.version)).collect(),
+            Self::Debian(_, debs) => debs
+                .iter()
+                .map(|deb| format!("{} {}", deb.name, deb.version))
+                .collect(),
             Self::Skeleton => Vec::new(),
-            Self::Wheels(wheels) => wheels.iter().map(|it| format!("{} {}", it.name, it.version)).collect(),
+            Self::Wheels(wheels) => wheels
+                .iter()
+                .map(|it| format!("{} {}", it.name, it.version))
+                .collect(),
             Self::App(app) => vec![app.source.display().to_string()],
         }
     }

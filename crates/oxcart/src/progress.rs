@@ -28,8 +28,16 @@ impl Progress {
             (false, true) => Mode::Bars,
             (false, false) => Mode::Lines,
         };
-        let target = if mode == Mode::Bars { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { mode, bars: MultiProgress::with_draw_target(target), warnings: Arc::default() }
+        let target = if mode == Mode::Bars {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        Self {
+            mode,
+            bars: MultiProgress::with_draw_target(target),
+            warnings: Arc::default(),
+        }
     }
 
     /// One line about a step that is done.
@@ -41,28 +49,45 @@ impl Progress {
 
     /// A warning: shown at once, and kept for the account of the build. Said once.
     pub(crate) fn warn(&self, text: &str) {
-        let mut warnings = self.warnings.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut warnings = self
+            .warnings
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if warnings.iter().any(|said| said == text) {
             return;
         }
         warnings.push(text.to_owned());
-        let yellow = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Yellow.into()));
-        self.bars.suspend(|| anstream::eprintln!("{yellow}warning:{yellow:#} {text}"));
+        let yellow = anstyle::Style::new()
+            .bold()
+            .fg_color(Some(anstyle::AnsiColor::Yellow.into()));
+        self.bars
+            .suspend(|| anstream::eprintln!("{yellow}warning:{yellow:#} {text}"));
     }
 
     /// All warnings so far.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        self.warnings.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.warnings
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 
     /// A bar over a number of bytes.
     pub(crate) fn bytes(&self, what: &str, total: u64) -> ProgressBar {
-        self.bar(what, ProgressBar::new(total), "{msg:14} {wide_bar} {binary_bytes}/{binary_total_bytes}")
+        self.bar(
+            what,
+            ProgressBar::new(total),
+            "{msg:14} {wide_bar} {binary_bytes}/{binary_total_bytes}",
+        )
     }
 
     /// A bar over a number of things.
     pub(crate) fn count(&self, what: &str, total: u64) -> ProgressBar {
-        self.bar(what, ProgressBar::new(total), "{msg:14} {wide_bar} {pos}/{len}")
+        self.bar(
+            what,
+            ProgressBar::new(total),
+            "{msg:14} {wide_bar} {pos}/{len}",
+        )
     }
 
     /// Something that takes a while.
@@ -79,6 +104,7 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.with_message(what.to_owned()).with_finish(indicatif::ProgressFinish::AndClear)
+        bar.with_message(what.to_owned())
+            .with_finish(indicatif::ProgressFinish::AndClear)
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
 use oci::{Digest, Platform};
-use resolve::{Arch, Inputs, Libc, Request, Target};
+use resolve::{Arch, Inputs, Libc, Pinned, Request, Target};
 use serde_json::json;
 
 use crate::debian::{self, Mirrors};
@@ -15,6 +16,9 @@ use crate::lock::{Hex, Lock, LockedBase, LockedPlatform, LockedPython, LockedWhe
 use crate::progress::Progress;
 use crate::project::{Base, Dependencies, Project};
 use crate::store::Store;
+
+/// Wheels that are asked about at a time.
+const PARALLEL: usize = 16;
 
 /// What becomes of the versions that an older lock has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +32,11 @@ pub(crate) enum Upgrade {
 
 /// Whether `lock` says what `project` asks for, on every one of `platforms`; where not, on which and
 /// why.
-pub(crate) async fn staleness(project: &Project, lock: &Lock, platforms: &[Platform]) -> anyhow::Result<Option<String>> {
+pub(crate) async fn staleness(
+    project: &Project,
+    lock: &Lock,
+    platforms: &[Platform],
+) -> anyhow::Result<Option<String>> {
     if lock.layer_format != oci::layer::FORMAT {
         return Ok(Some(format!(
             "it was written for layer format {}, and this oxcart has {}",
@@ -58,27 +66,43 @@ pub(crate) async fn lock(
 ) -> anyhow::Result<Lock> {
     let spinner = progress.spinner("Resolving");
     let bases = bases(project, old, fetcher, progress).await?;
-    let platforms = project.platforms.iter().zip(bases).map(|((platform, dependencies), base)| async move {
-        let old = old.and_then(|lock| lock.platform(*platform));
-        let wheels = match &base.python {
-            Some(python) => {
-                let request = request(*platform, dependencies, python, preferences(old, upgrade), store)?;
-                wheels(&request, fetcher, progress)
-                    .await
-                    .with_context(|| format!("the dependencies for {platform} cannot be resolved"))?
-            }
-            None if inputs(project, *platform).await?.1 => return Err(no_python(project).into()),
-            None => Vec::new(),
-        };
-        Ok::<_, anyhow::Error>(LockedPlatform {
-            name: *platform,
-            inputs: inputs(project, *platform).await?.0,
-            python: base.python,
-            base: LockedBase { reference: reference(&project.base), archives: base.archives },
-            debs: base.debs,
-            wheels,
-        })
-    });
+    let platforms =
+        project
+            .platforms
+            .iter()
+            .zip(bases)
+            .map(|((platform, dependencies), base)| async move {
+                let old = old.and_then(|lock| lock.platform(*platform));
+                let wheels = match &base.python {
+                    Some(python) => {
+                        let request = request(
+                            *platform,
+                            dependencies,
+                            python,
+                            preferences(old, upgrade),
+                            store,
+                        )?;
+                        wheels(&request, fetcher, progress).await.with_context(|| {
+                            format!("the dependencies for {platform} cannot be resolved")
+                        })?
+                    }
+                    None if inputs(project, *platform).await?.1 => {
+                        return Err(no_python(project).into());
+                    }
+                    None => Vec::new(),
+                };
+                Ok::<_, anyhow::Error>(LockedPlatform {
+                    name: *platform,
+                    inputs: inputs(project, *platform).await?.0,
+                    python: base.python,
+                    base: LockedBase {
+                        reference: reference(&project.base),
+                        archives: base.archives,
+                    },
+                    debs: base.debs,
+                    wheels,
+                })
+            });
     let lock = Lock::new(try_join_all(platforms).await?);
     spinner.finish_and_clear();
     for platform in &lock.platforms {
@@ -98,9 +122,16 @@ async fn bases(
     fetcher: &Fetcher,
     progress: &Progress,
 ) -> anyhow::Result<Vec<debian::Resolved>> {
-    let platforms: Vec<_> = project.platforms.iter().map(|(platform, _)| *platform).collect();
+    let platforms: Vec<_> = project
+        .platforms
+        .iter()
+        .map(|(platform, _)| *platform)
+        .collect();
     let bases = match &project.base {
-        Base::Scratch => platforms.iter().map(|_| debian::Resolved::default()).collect(),
+        Base::Scratch => platforms
+            .iter()
+            .map(|_| debian::Resolved::default())
+            .collect(),
         Base::Debian(base) => {
             let mirrors = Mirrors::find(project, old);
             debian::resolve(project, *base, &platforms, &mirrors, fetcher, progress).await?
@@ -129,8 +160,11 @@ fn agree(project: &Project, python: Option<&LockedPython>) -> Result<(), Failure
 }
 
 fn no_python(project: &Project) -> Failure {
-    Failure::new(format!("the base {} has no Python, and there are dependencies to install", reference(&project.base)))
-        .hint("use a base with a Python, such as \"debian:trixie\", or leave [dependencies] out")
+    Failure::new(format!(
+        "the base {} has no Python, and there are dependencies to install",
+        reference(&project.base)
+    ))
+    .hint("use a base with a Python, such as \"debian:trixie\", or leave [dependencies] out")
 }
 
 fn reference(base: &Base) -> String {
@@ -145,7 +179,10 @@ async fn inputs(project: &Project, platform: Platform) -> anyhow::Result<(Digest
     let (text, any) = match project.dependencies(platform) {
         Some(dependencies) => {
             let inputs = Inputs::read(&dependencies.inputs).await?;
-            (json!([inputs.fingerprint(), secretless(&dependencies.indexes)]), !inputs.requirements().is_empty())
+            (
+                json!([inputs.fingerprint(), secretless(&dependencies.indexes)]),
+                !inputs.requirements().is_empty(),
+            )
         }
         None => (json!(null), false),
     };
@@ -159,8 +196,19 @@ async fn inputs(project: &Project, platform: Platform) -> anyhow::Result<(Digest
 }
 
 fn secretless(indexes: &resolve::Indexes) -> serde_json::Value {
-    let clean = |urls: &[String]| urls.iter().map(|url| crate::fetch::without_secrets(url)).collect::<Vec<_>>();
-    json!([indexes.default.as_deref().map(crate::fetch::without_secrets), clean(&indexes.extra), clean(&indexes.find_links)])
+    let clean = |urls: &[String]| {
+        urls.iter()
+            .map(|url| crate::fetch::without_secrets(url))
+            .collect::<Vec<_>>()
+    };
+    json!([
+        indexes
+            .default
+            .as_deref()
+            .map(crate::fetch::without_secrets),
+        clean(&indexes.extra),
+        clean(&indexes.find_links)
+    ])
 }
 
 fn preferences(old: Option<&LockedPlatform>, upgrade: &Upgrade) -> BTreeMap<String, String> {
@@ -202,42 +250,64 @@ fn request(
 fn libc(text: &str) -> Result<Libc, Failure> {
     text.strip_prefix("glibc ")
         .and_then(|version| version.split_once('.'))
-        .and_then(|(major, minor)| Some(Libc::Glibc { major: major.parse().ok()?, minor: minor.parse().ok()? }))
-        .ok_or_else(|| Failure::new(format!("`{text}` is no C library that wheels are built for")))
-}
-
-async fn wheels(request: &Request, fetcher: &Fetcher, progress: &Progress) -> anyhow::Result<Vec<LockedWheel>> {
-    let resolution = resolve::resolve(request).await?;
-    resolution.warnings.iter().for_each(|text| progress.warn(text));
-    // What the index does not tell is learnt from the files themselves.
-    let untold: Vec<_> = resolution.wheels.iter().filter(|it| it.sha256.is_none() || it.size.is_none()).collect();
-    let downloads = untold
-        .iter()
-        .map(|wheel| {
-            let digest = wheel.sha256.as_deref().map(Digest::from_hex).transpose()?;
-            Ok(Download { url: wheel.url.clone(), digest, size: wheel.size, name: wheel.filename.clone() })
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    let digests = fetcher.all_async(&downloads).await?;
-    let learnt: BTreeMap<_, _> = untold.iter().map(|wheel| &wheel.name).zip(digests).collect();
-    resolution
-        .wheels
-        .iter()
-        .map(|wheel| {
-            let (digest, size) = match (learnt.get(&wheel.name), &wheel.sha256, wheel.size) {
-                (Some(digest), ..) => (*digest, fetcher.store().source(digest, &wheel.filename)?.size()),
-                (None, Some(hex), Some(size)) => (Digest::from_hex(hex)?, size),
-                _ => unreachable!("what is not told was learnt"),
-            };
-            Ok(LockedWheel {
-                name: wheel.name.clone(),
-                version: wheel.version.clone(),
-                filename: wheel.filename.clone(),
-                url: wheel.url.clone(),
-                sha256: Hex(digest),
-                size,
-                requested: wheel.requested,
+        .and_then(|(major, minor)| {
+            Some(Libc::Glibc {
+                major: major.parse().ok()?,
+                minor: minor.parse().ok()?,
             })
         })
-        .collect()
+        .ok_or_else(|| {
+            Failure::new(format!(
+                "`{text}` is no C library that wheels are built for"
+            ))
+        })
+}
+
+async fn wheels(
+    request: &Request,
+    fetcher: &Fetcher,
+    progress: &Progress,
+) -> anyhow::Result<Vec<LockedWheel>> {
+    let resolution = resolve::resolve(request).await?;
+    resolution
+        .warnings
+        .iter()
+        .for_each(|text| progress.warn(text));
+    stream::iter(resolution.wheels)
+        .map(|wheel| locked(wheel, fetcher))
+        .buffered(PARALLEL)
+        .try_collect()
+        .await
+}
+
+/// The wheel with its digest and size, which are learnt from its server where the index does not tell.
+async fn locked(wheel: Pinned, fetcher: &Fetcher) -> anyhow::Result<LockedWheel> {
+    let mut digest = wheel.sha256.as_deref().map(Digest::from_hex).transpose()?;
+    let mut size = wheel.size;
+    if digest.is_some() && size.is_none() {
+        size = fetcher.size(&wheel.url).await;
+    }
+    if digest.is_none() || size.is_none() {
+        let download = Download {
+            url: wheel.url.clone(),
+            digest,
+            size,
+            name: wheel.filename.clone(),
+        };
+        digest = fetcher.all_async(&[download]).await?.first().copied();
+    }
+    let digest = digest.context("a file that was fetched has a digest")?;
+    let size = match size {
+        Some(size) => size,
+        None => fetcher.store().source(&digest, &wheel.filename)?.size(),
+    };
+    Ok(LockedWheel {
+        name: wheel.name,
+        version: wheel.version,
+        filename: wheel.filename,
+        url: wheel.url,
+        sha256: Hex(digest),
+        size,
+        requested: wheel.requested,
+    })
 }

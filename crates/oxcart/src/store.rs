@@ -56,7 +56,10 @@ impl Store {
             let directory = root.join(directory);
             fs::create_dir_all(&directory).at("create", &directory)?;
         }
-        Ok(Self { root, added: Arc::default() })
+        Ok(Self {
+            root,
+            added: Arc::default(),
+        })
     }
 
     /// Where the package indexes' answers are kept.
@@ -103,7 +106,10 @@ impl Store {
 
     /// A blob in the making: write to it, then [`NewBlob::keep`] it.
     pub(crate) fn new_blob(&self) -> Result<NewBlob, Failure> {
-        Ok(NewBlob { out: HashingWriter::new(BufWriter::new(self.temporary()?)), store: self.clone() })
+        Ok(NewBlob {
+            out: HashingWriter::new(BufWriter::new(self.temporary()?)),
+            store: self.clone(),
+        })
     }
 
     /// The record of the layer with this key and, where one is kept, its map.
@@ -123,10 +129,19 @@ impl Store {
     }
 
     /// Keeps a layer's record, and its map where that is what is kept.
-    pub(crate) fn put_layer(&self, key: &Digest, record: &LayerRecord, map: Option<&SpliceMap>) -> Result<(), Failure> {
+    pub(crate) fn put_layer(
+        &self,
+        key: &Digest,
+        record: &LayerRecord,
+        map: Option<&SpliceMap>,
+    ) -> Result<(), Failure> {
         self.place(&self.layer_path(key), |out| {
             let header = oci::json::canonical(record);
-            out.write_all(&u32::try_from(header.len()).unwrap_or(u32::MAX).to_le_bytes())?;
+            out.write_all(
+                &u32::try_from(header.len())
+                    .unwrap_or(u32::MAX)
+                    .to_le_bytes(),
+            )?;
             out.write_all(&header)?;
             map.map_or(Ok(()), |map| map.to_writer(out).map_err(io::Error::other))
         })
@@ -159,7 +174,10 @@ impl Store {
         let mut removed = Usage::default();
         for kind in ["blobs", "layers", "partial", "spool", "index-cache"] {
             walk(&self.root.join(kind), &mut |path, metadata| {
-                let used = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+                let used = metadata
+                    .modified()
+                    .ok()
+                    .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
                 if used.is_none_or(|used| used.as_secs() <= limit) {
                     fs::remove_file(path)?;
                     removed.bytes += metadata.len();
@@ -180,7 +198,10 @@ impl Store {
         let mut length = [0; 4];
         reader.read_exact(&mut length)?;
         let mut header = Vec::new();
-        reader.by_ref().take(u64::from(u32::from_le_bytes(length))).read_to_end(&mut header)?;
+        reader
+            .by_ref()
+            .take(u64::from(u32::from_le_bytes(length)))
+            .read_to_end(&mut header)?;
         Ok((serde_json::from_slice(&header)?, reader))
     }
 
@@ -189,17 +210,26 @@ impl Store {
         NamedTempFile::new_in(&spool).at("write", &spool)
     }
 
-    fn place(&self, target: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    fn place(
+        &self,
+        target: &Path,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Failure> {
         let mut out = BufWriter::new(self.temporary()?);
         write(&mut out).at("write", target)?;
-        let file = out.into_inner().map_err(io::IntoInnerError::into_error).at("write", target)?;
+        let file = out
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)
+            .at("write", target)?;
         self.persist(file, target)
     }
 
     fn persist(&self, file: NamedTempFile, target: &Path) -> Result<(), Failure> {
         file.as_file().sync_all().at("write", target)?;
         let size = file.as_file().metadata().at("write", target)?.len();
-        file.persist(target).map_err(|error| error.error).at("write", target)?;
+        file.persist(target)
+            .map_err(|error| error.error)
+            .at("write", target)?;
         self.added.fetch_add(size, Ordering::Relaxed);
         Ok(())
     }
@@ -216,7 +246,10 @@ impl NewBlob {
     pub(crate) fn keep(self) -> Result<(Digest, u64), Failure> {
         let (out, digest, size) = self.out.finish();
         let target = self.store.blob_path(&digest);
-        let file = out.into_inner().map_err(io::IntoInnerError::into_error).at("write", &target)?;
+        let file = out
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)
+            .at("write", &target)?;
         self.store.persist(file, &target)?;
         Ok((digest, size))
     }
@@ -247,7 +280,8 @@ impl FromStr for Age {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let error = || format!("`{text}` is no age: write a number and d (days) or h (hours), as in 30d");
+        let error =
+            || format!("`{text}` is no age: write a number and d (days) or h (hours), as in 30d");
         let unit = text.chars().last().ok_or_else(error)?;
         let seconds = match unit {
             'd' => 24 * 3600,
@@ -260,7 +294,11 @@ impl FromStr for Age {
 }
 
 fn default_root() -> Result<PathBuf, Failure> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     variable("XDG_CACHE_HOME")
         .or_else(|| variable("HOME").map(|home| home.join(".cache")))
         .map(|cache| cache.join("oxcart"))
@@ -278,7 +316,10 @@ fn touch(path: &Path) {
     }
 }
 
-fn walk(directory: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata) -> io::Result<()>) -> Result<(), Failure> {
+fn walk(
+    directory: &Path,
+    visit: &mut dyn FnMut(&Path, &fs::Metadata) -> io::Result<()>,
+) -> Result<(), Failure> {
     for entry in fs::read_dir(directory).at("read", directory)? {
         let path = entry.at("read", directory)?.path();
         let metadata = match path.symlink_metadata() {
@@ -300,7 +341,10 @@ mod tests {
 
     #[test]
     fn ages() {
-        assert_eq!("30d".parse::<Age>().unwrap().0, Duration::from_secs(30 * 86400));
+        assert_eq!(
+            "30d".parse::<Age>().unwrap().0,
+            Duration::from_secs(30 * 86400)
+        );
         assert_eq!("0h".parse::<Age>().unwrap().0, Duration::ZERO);
         for text in ["", "d", "3", "3w", "-1d"] {
             assert!(text.parse::<Age>().is_err(), "{text}");
@@ -327,6 +371,12 @@ mod tests {
         let mut blob = store.new_blob().unwrap();
         blob.write_all(b"half").unwrap();
         drop(blob);
-        assert!(store.sizes().unwrap().iter().all(|(_, usage)| usage.files == 0));
+        assert!(
+            store
+                .sizes()
+                .unwrap()
+                .iter()
+                .all(|(_, usage)| usage.files == 0)
+        );
     }
 }

@@ -3,7 +3,6 @@
 //! Source distributions are excluded before a build could start (`NoBuild::All`), so that what
 //! remains to answer is where the cache is and which indexes there are.
 
-use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use uv_cache::Cache;
@@ -72,12 +71,15 @@ impl SourceBuildTrait for Never {
     }
 }
 
-#[expect(refining_impl_trait, reason = "the trait's own signatures can't name the error type")]
+#[expect(
+    refining_impl_trait,
+    reason = "the trait's own signatures can't name the error type"
+)]
 impl BuildContext for NoBuilds {
     type SourceDistBuilder = Never;
 
-    fn interpreter(&self) -> impl Future<Output = &Interpreter> + '_ {
-        async { unreachable!("only a build asks for an interpreter, and builds are disabled") }
+    async fn interpreter(&self) -> &Interpreter {
+        unreachable!("only a build asks for an interpreter, and builds are disabled")
     }
 
     fn cache(&self) -> &Cache {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
 
 use tokio::sync::Semaphore;
-use uv_client::{ErrorKind, FlatIndexError, MetadataFormat, OwnedArchive};
+use uv_client::{ErrorKind, FlatIndexError, MetadataFormat, OwnedArchive, RegistryClient};
 use uv_distribution_filename::DistFilename;
-use uv_distribution_types::{File, Name as _, Node, ResolvedDist};
+use uv_distribution_types::File;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 use uv_platform_tags::Tags;
@@ -16,7 +16,8 @@ use uv_types::BuildContext as _;
 
 use crate::error::Error;
 use crate::misfit::{NoCompatibleWheel, WheelSeen};
-use crate::uv::{CONCURRENT_REQUESTS, Engine, Solution};
+use crate::solution::Solution;
+use crate::uv::{CONCURRENT_REQUESTS, Engine};
 
 /// The files that indexes have of a package, by version.
 pub(crate) type Listing = BTreeMap<Version, Vec<(DistFilename, File)>>;
@@ -31,7 +32,9 @@ pub(crate) async fn explain(engine: &Engine<'_>, tags: &Tags, error: ResolveErro
         ResolveError::UnhashedPackage(name) => Error::Hashes {
             message: format!("{name} is needed, but no input pins it with a hash"),
         },
-        error => Error::Resolver { message: chain(&error) },
+        error => Error::Resolver {
+            message: chain(&error),
+        },
     }
 }
 
@@ -53,86 +56,130 @@ async fn no_solution(engine: &Engine<'_>, tags: &Tags, error: &NoSolutionError) 
             Err(error) => return error,
         }
     }
-    // What would be chosen if every wheel would fit: a package that has no fitting wheel in
-    // the version chosen then is what the failure is about.
+    // What would be chosen if every wheel fitted: a package that has no fitting wheel in the
+    // version chosen then is what the failure is about.
     if let Ok(solution) = engine.solve(None).await {
-        return match unfit(engine, tags, &solution, &listings) {
-            Some(error) => Error::NoCompatibleWheel(Box::new(error)),
-            None => conflict(),
+        return match unfit(engine, tags, &solution).await {
+            Ok(Some(error)) => Error::NoCompatibleWheel(Box::new(error)),
+            Ok(None) => conflict(),
+            Err(error) => error,
         };
     }
-    match without_wheels(engine, tags, &listings) {
+    // It can fail all the same: uv never takes a wheel of another Python's ABI.
+    match never_fitting(engine, tags, &listings, &plain(error.report())) {
         Some(error) => Error::NoCompatibleWheel(Box::new(error)),
         None => conflict(),
     }
 }
 
-/// The package, of those in a solution made without regard to tags, that has no fitting wheel.
-fn unfit(
+/// The package, of those in a solution made without regard to tags, that has no fitting wheel: one
+/// that was asked for, if there is one.
+async fn unfit(
     engine: &Engine<'_>,
     tags: &Tags,
     solution: &Solution,
-    listings: &BTreeMap<PackageName, Listing>,
-) -> Option<NoCompatibleWheel> {
-    let requested = engine.requested();
-    let graph = solution.graph.graph();
-    let mut found: Vec<NoCompatibleWheel> = Vec::new();
-    for node in graph.node_indices() {
-        let Node::Dist { dist, .. } = &graph[node] else { continue };
-        let ResolvedDist::Installable { version: Some(version), .. } = dist else { continue };
-        let Some(listing) = listings.get(dist.name()) else { continue };
-        if fits(listing, version, tags, engine) {
-            continue;
+) -> Result<Option<NoCompatibleWheel>, Error> {
+    let mut found = Vec::new();
+    for (name, version) in solution.distributions() {
+        if !solution.has_wheel_for(name, tags) {
+            found.push(describe_in(solution, engine, tags, name, version).await?);
         }
-        let mut error = describe(engine, tags, dist.name(), version, listing);
-        if !requested.contains(dist.name()) {
-            let parents = graph.node_indices().filter(|&parent| graph.contains_edge(parent, node));
-            let names: BTreeSet<String> = parents
-                .filter_map(|parent| match &graph[parent] {
-                    Node::Dist { dist, .. } => Some(dist.name().to_string()),
-                    Node::Root => None,
-                })
-                .collect();
-            error.needed_by = names.into_iter().collect();
-        }
-        found.push(error);
     }
-    found.sort_by(|a, b| {
-        b.asked.is_empty().cmp(&a.asked.is_empty()).reverse().then(a.package.cmp(&b.package))
-    });
-    found.into_iter().next()
+    found.sort_by_key(|error| (error.asked.is_empty(), error.package.clone()));
+    Ok(found.into_iter().next())
 }
 
-/// The package that has source archives and not one wheel, in any version.
-fn without_wheels(
+/// A package that has no fitting wheel, with the packages of a solution that need it.
+pub(crate) async fn describe_in(
+    solution: &Solution,
+    engine: &Engine<'_>,
+    tags: &Tags,
+    name: &PackageName,
+    version: &Version,
+) -> Result<NoCompatibleWheel, Error> {
+    let listing = listing(engine, name).await?.unwrap_or_default();
+    let mut error = describe(engine, tags, name, version, &listing);
+    if error.asked.is_empty() {
+        let needs = |&(dependent, _): &(&PackageName, &Version)| {
+            solution.dependencies(dependent).contains(&name)
+        };
+        let dependents = solution.distributions().filter(needs);
+        error.needed_by = dependents
+            .map(|(dependent, _)| dependent.to_string())
+            .collect();
+        error.needed_by.sort_unstable();
+    }
+    Ok(error)
+}
+
+/// The package, of those that a failure is about, that has no fitting wheel in any version that
+/// could do, or in the one that `report` blames.
+fn never_fitting(
     engine: &Engine<'_>,
     tags: &Tags,
     listings: &BTreeMap<PackageName, Listing>,
+    report: &str,
 ) -> Option<NoCompatibleWheel> {
-    let wheelless = |listing: &Listing, version: &Version| {
-        let wheel = |(name, _): &(DistFilename, File)| matches!(name, DistFilename::WheelFilename(_));
-        !listing[version].iter().any(wheel)
-    };
     listings.iter().find_map(|(name, listing)| {
-        let mut allowed = listing.keys().filter(|version| allows(engine, name, version)).peekable();
-        allowed.peek()?;
-        let newest = allowed.clone().next_back()?;
-        allowed
-            .all(|version| wheelless(listing, version))
-            .then(|| describe(engine, tags, name, newest, listing))
+        let allowed = || {
+            listing
+                .keys()
+                .filter(|version| allows(engine, name, version))
+        };
+        let newest = allowed().next_back()?;
+        let blamed =
+            |version: &&Version| report.contains(&format!("{name}=={version} has no wheel"));
+        let version = if allowed().any(|version| fits(listing, version, tags, engine)) {
+            allowed().rev().find(blamed)?
+        } else {
+            newest
+        };
+        let mut error = describe(engine, tags, name, version, listing);
+        if error.asked.is_empty() {
+            error.needed_by = dependents(report, name);
+        }
+        Some(error)
     })
+}
+
+/// The packages that a report says depend on another: `all versions of app depend on demo>=2`.
+fn dependents(report: &str, name: &PackageName) -> Vec<String> {
+    let mut names = BTreeSet::new();
+    for verb in [" depends on ", " depend on "] {
+        for (position, _) in report.match_indices(&format!("{verb}{name}")) {
+            let rest = &report[position + verb.len() + name.as_ref().len()..];
+            let word = report[..position]
+                .rsplit(char::is_whitespace)
+                .next()
+                .unwrap_or_default();
+            let dependent = word
+                .split(['=', '<', '>', '!', '~', '['])
+                .next()
+                .unwrap_or_default();
+            if !rest.starts_with(|next: char| next.is_alphanumeric() || "-_.".contains(next)) {
+                names.insert(dependent.to_owned());
+            }
+        }
+    }
+    names.into_iter().collect()
 }
 
 /// Whether the requirements and constraints that name a package allow a version of it.
 pub(crate) fn allows(engine: &Engine<'_>, name: &PackageName, version: &Version) -> bool {
-    let entries = engine.entries.requirements.iter().chain(&engine.entries.constraints);
-    entries.filter(|entry| entry.requirement.name == *name).all(|entry| {
-        entry
-            .requirement
-            .source
-            .version_specifiers()
-            .is_none_or(|specifiers| specifiers.contains(version))
-    })
+    let entries = engine
+        .entries
+        .requirements
+        .iter()
+        .chain(&engine.entries.constraints);
+    entries
+        .filter(|entry| entry.requirement.name == *name)
+        .all(|entry| {
+            entry
+                .requirement
+                .source
+                .version_specifiers()
+                .is_none_or(|specifiers| specifiers.contains(version))
+        })
 }
 
 pub(crate) fn describe(
@@ -148,11 +195,19 @@ pub(crate) fn describe(
         .iter()
         .filter(|(filename, _)| matches!(filename, DistFilename::WheelFilename(_)))
         .filter_map(|(_, file)| {
-            WheelSeen::new(&file.filename, excluded_python(engine, file).as_deref(), target)
+            WheelSeen::new(
+                &file.filename,
+                excluded_python(engine, file).as_deref(),
+                target,
+            )
         })
         .collect();
     wheels_seen.sort_by(|a, b| a.distance().cmp(&b.distance()));
-    let asked = engine.inputs.requirements.iter().filter(|entry| entry.requirement.name == *name);
+    let asked = engine
+        .inputs
+        .requirements
+        .iter()
+        .filter(|entry| entry.requirement.name == *name);
     NoCompatibleWheel {
         package: name.to_string(),
         version: version.to_string(),
@@ -173,19 +228,31 @@ pub(crate) fn describe(
 
 /// Whether a version has a wheel for the target that isn't yanked.
 pub(crate) fn fits(listing: &Listing, version: &Version, tags: &Tags, engine: &Engine<'_>) -> bool {
-    listing.get(version).into_iter().flatten().any(|(filename, file)| {
-        let DistFilename::WheelFilename(filename) = filename else { return false };
-        filename.is_compatible(tags)
-            && excluded_python(engine, file).is_none()
-            && !file.yanked.as_deref().is_some_and(uv_pypi_types::Yanked::is_yanked)
-    })
+    listing
+        .get(version)
+        .into_iter()
+        .flatten()
+        .any(|(filename, file)| {
+            let DistFilename::WheelFilename(filename) = filename else {
+                return false;
+            };
+            filename.is_compatible(tags)
+                && excluded_python(engine, file).is_none()
+                && !file
+                    .yanked
+                    .as_deref()
+                    .is_some_and(uv_pypi_types::Yanked::is_yanked)
+        })
 }
 
 /// Whether a version has files for the target's Python that aren't yanked.
 pub(crate) fn is_offered(engine: &Engine<'_>, listing: &Listing, version: &Version) -> bool {
     listing.get(version).into_iter().flatten().any(|(_, file)| {
         excluded_python(engine, file).is_none()
-            && !file.yanked.as_deref().is_some_and(uv_pypi_types::Yanked::is_yanked)
+            && !file
+                .yanked
+                .as_deref()
+                .is_some_and(uv_pypi_types::Yanked::is_yanked)
     })
 }
 
@@ -197,18 +264,31 @@ fn excluded_python(engine: &Engine<'_>, file: &File) -> Option<String> {
 }
 
 /// All files of a package: those of the first index that has it, and those of find-links.
-pub(crate) async fn listing(engine: &Engine<'_>, name: &PackageName) -> Result<Option<Listing>, Error> {
+pub(crate) async fn listing<'a>(
+    engine: &'a Engine<'a>,
+    name: &'a PackageName,
+) -> Result<Option<Listing>, Error> {
     let mut listing = Listing::new();
     let (entries, _) = engine.find_links.clone().into_parts();
     for entry in entries {
         let (filename, file, _) = entry.into_parts();
         if filename.name() == name {
-            listing.entry(filename.version().clone()).or_default().push((filename, file));
+            listing
+                .entry(filename.version().clone())
+                .or_default()
+                .push((filename, file));
         }
     }
     let requests = Semaphore::new(CONCURRENT_REQUESTS);
-    let answer = engine.client.simple_detail(name, None, engine.context.capabilities(), &requests);
-    match answer.await {
+    let ask = |client: &'a RegistryClient| {
+        client.simple_detail(name, None, engine.context.capabilities(), &requests)
+    };
+    // The resolver has just asked. Only an answer that must not be cached is asked for again.
+    let answer = match ask(&engine.cached).await {
+        Err(error) if matches!(error.kind(), ErrorKind::Offline(_)) => ask(&engine.client).await,
+        answer => answer,
+    };
+    match answer {
         Ok(answers) => {
             for (_, answer) in answers {
                 add(answer, name, &mut listing);
@@ -226,13 +306,19 @@ fn add(answer: MetadataFormat, name: &PackageName, listing: &mut Listing) {
     match answer {
         MetadataFormat::Simple(archive) => {
             for version in OwnedArchive::deserialize(&archive) {
-                listing.entry(version.version).or_default().extend(version.files.all(name));
+                listing
+                    .entry(version.version)
+                    .or_default()
+                    .extend(version.files.all(name));
             }
         }
         MetadataFormat::Flat(entries) => {
             for entry in entries {
                 let (filename, file, _) = entry.into_parts();
-                listing.entry(filename.version().clone()).or_default().push((filename, file));
+                listing
+                    .entry(filename.version().clone())
+                    .or_default()
+                    .push((filename, file));
             }
         }
     }
@@ -252,7 +338,9 @@ fn not_found(engine: &Engine<'_>, name: &PackageName) -> Error {
     let indexes = locations.fetch_indexes().chain(locations.flat_indexes());
     Error::PackageNotFound {
         package: name.to_string(),
-        indexes: indexes.map(|index| index.url().without_credentials().to_string()).collect(),
+        indexes: indexes
+            .map(|index| index.url().without_credentials().to_string())
+            .collect(),
     }
 }
 
@@ -270,13 +358,16 @@ fn client_error(error: &uv_client::Error) -> Error {
         ErrorKind::WrappedReqwestError(url, cause) => Error::Index {
             url: safe(url),
             status: cause.status().map(|status| status.as_u16()),
-            cause: cause
-                .status()
-                .map_or_else(|| innermost(cause), |status| format!("it answered {status}")),
+            cause: cause.status().map_or_else(
+                || innermost(cause),
+                |status| format!("it answered {status}"),
+            ),
             retries: error.retries(),
         },
         ErrorKind::Offline(url) => Error::Offline { what: url.clone() },
-        kind => Error::Resolver { message: chain(kind) },
+        kind => Error::Resolver {
+            message: chain(kind),
+        },
     }
 }
 
@@ -284,7 +375,9 @@ fn client_error(error: &uv_client::Error) -> Error {
 pub(crate) fn find_links_error(error: &FlatIndexError) -> Error {
     match error {
         FlatIndexError::FindLinksUrl(_, error) => client_error(error),
-        error => Error::Resolver { message: chain(error) },
+        error => Error::Resolver {
+            message: chain(error),
+        },
     }
 }
 

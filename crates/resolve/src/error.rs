@@ -147,10 +147,10 @@ pub enum Error {
         what: String,
     },
 
-    /// Hashes are required, and something lacks them.
-    #[error("hashes are required: {message}")]
+    /// Hashes that are required and missing, or that differ.
+    #[error("the required hashes don't hold: {message}")]
     Hashes {
-        /// What lacks them.
+        /// Which of whom.
         message: String,
     },
 
@@ -181,11 +181,16 @@ impl Error {
             Self::NoBinary { .. } => "remove the line: every package comes from a wheel here",
             Self::RequiresPython { .. } => "use a base image with another Python version",
             Self::PackageNotFound { .. } => "check the spelling, or name the index that has it",
-            Self::Unauthorized { .. } => "put the credentials into the index's URL, or into a netrc",
+            Self::Unauthorized { .. } => {
+                "put the credentials into the index's URL, or into a netrc"
+            }
             Self::Index { status: None, .. } => {
                 "check the network, the proxy settings and the index's URL"
             }
-            Self::Index { status: Some(500..), .. } => "the index has a problem: try again later",
+            Self::Index {
+                status: Some(500..),
+                ..
+            } => "the index has a problem: try again later",
             Self::Offline { .. } => "resolve once with the network",
             _ => return None,
         };
@@ -259,9 +264,17 @@ fn tries(retries: u32) -> String {
 }
 
 fn listed(names: &[String]) -> String {
-    if names.is_empty() { String::new() } else { format!(" (it has {})", names.join(", ")) }
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!(" (it has {})", names.join(", "))
+    }
 }
 
 fn listed_plainly(names: &[String]) -> String {
-    if names.is_empty() { "any index".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        "any index".to_owned()
+    } else {
+        names.join(", ")
+    }
 }

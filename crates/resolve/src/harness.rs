@@ -10,7 +10,10 @@ use crate::{Arch, Error, Input, Inputs, Libc, Request, Resolution, Target};
 pub(crate) fn arm64() -> Target {
     Target {
         arch: Arch::Aarch64,
-        libc: Libc::Glibc { major: 2, minor: 36 },
+        libc: Libc::Glibc {
+            major: 2,
+            minor: 36,
+        },
         python: "3.13.5".to_owned(),
     }
 }
@@ -27,7 +30,10 @@ impl Harness {
         for line in wheels {
             index.add(&wheel(line));
         }
-        Self { index, directory: tempfile::tempdir().unwrap() }
+        Self {
+            index,
+            directory: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub(crate) fn request(&self, target: Target, inputs: Vec<Input>) -> Request {
@@ -52,7 +58,10 @@ impl Harness {
 
     /// The text of an error and its hint, without what changes from run to run.
     pub(crate) fn told(&self, error: &Error) -> String {
-        let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        let hint = error
+            .hint()
+            .map(|hint| format!("\nhint: {hint}"))
+            .unwrap_or_default();
         let port = self.index.port();
         format!("{error}{hint}")
             .replace(&format!("127.0.0.1:{port}"), "<index>")
@@ -66,19 +75,32 @@ impl Harness {
 }
 
 pub(crate) fn requirements_of(texts: &[&str]) -> Vec<Input> {
-    texts.iter().map(|&text| Input::Requirement(text.to_owned())).collect()
+    texts
+        .iter()
+        .map(|&text| Input::Requirement(text.to_owned()))
+        .collect()
 }
 
 pub(crate) fn wheel(line: &str) -> WheelBuilder {
     let (filename, needs) = line.split_once(" needs=").unwrap_or((line, ""));
-    let parts: Vec<&str> = filename.strip_suffix(".whl").unwrap().splitn(3, '-').collect();
+    let parts: Vec<&str> = filename
+        .strip_suffix(".whl")
+        .unwrap()
+        .splitn(3, '-')
+        .collect();
     let wheel = WheelBuilder::simple(parts[0], parts[1]).tags(parts[2]);
-    needs.split(", ").filter(|need| !need.is_empty()).fold(wheel, WheelBuilder::requires)
+    needs
+        .split(", ")
+        .filter(|need| !need.is_empty())
+        .fold(wheel, WheelBuilder::requires)
 }
 
 /// Runs a future to its end on this thread: uv's client can't be sent to another.
 pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(future)
 }
 

@@ -61,13 +61,18 @@ impl Inputs {
         for input in inputs {
             match input {
                 Input::RequirementsFile(path) => requirements::read(path, &mut all).await?,
-                Input::Pyproject { path, extras, groups } => {
+                Input::Pyproject {
+                    path,
+                    extras,
+                    groups,
+                } => {
                     pyproject::read(path, extras, groups, &mut all)?;
                 }
                 Input::Requirement(text) => {
                     let directory = std::env::current_dir().unwrap_or_default();
                     let place = Place::Given(text.clone());
-                    all.requirements.push(Entry::parse(text, &directory, place)?);
+                    all.requirements
+                        .push(Entry::parse(text, &directory, place)?);
                 }
             }
         }
@@ -132,10 +137,12 @@ impl Inputs {
 
 /// The name of a package as indexes and locks spell it: `Flask_SQLAlchemy` → `flask-sqlalchemy`.
 pub fn normalize_name(name: &str) -> Result<String, Error> {
-    PackageName::from_str(name).map(|name| name.to_string()).map_err(|error| Error::Invalid {
-        place: Place::Given(name.to_owned()),
-        message: error.to_string(),
-    })
+    PackageName::from_str(name)
+        .map(|name| name.to_string())
+        .map_err(|error| Error::Invalid {
+            place: Place::Given(name.to_owned()),
+            message: error.to_string(),
+        })
 }
 
 impl Entry {
@@ -143,7 +150,10 @@ impl Entry {
     pub(crate) fn parse(text: &str, directory: &Path, place: Place) -> Result<Self, Error> {
         match RequirementsTxtRequirement::parse(text.trim(), directory, false) {
             Ok(requirement) => Self::new(requirement, Vec::new(), place),
-            Err(error) => Err(Error::Invalid { place, message: parse_message(&error) }),
+            Err(error) => Err(Error::Invalid {
+                place,
+                message: parse_message(&error),
+            }),
         }
     }
 
@@ -157,12 +167,21 @@ impl Entry {
             RequirementsTxtRequirement::Named(requirement) => requirement,
             RequirementsTxtRequirement::Unnamed(requirement) => name(requirement, place)?,
         };
-        Ok(Self { requirement: Requirement::from(requirement), hashes })
+        Ok(Self {
+            requirement: Requirement::from(requirement),
+            hashes,
+        })
     }
 
     /// The requirement in one line, without credentials and without anything of this machine.
     pub(crate) fn text(&self) -> String {
-        let Requirement { name, extras, marker, source, .. } = &self.requirement;
+        let Requirement {
+            name,
+            extras,
+            marker,
+            source,
+            ..
+        } = &self.requirement;
         let mut text = name.to_string();
         if !extras.is_empty() {
             let mut extras: Vec<&str> = extras.iter().map(AsRef::as_ref).collect();
@@ -176,7 +195,9 @@ impl Entry {
             | RequirementSource::GitPath { url, .. }
             | RequirementSource::Path { url, .. }
             | RequirementSource::Directory { url, .. } => {
-                let url = url.given().map_or_else(|| url.to_string(), without_credentials);
+                let url = url
+                    .given()
+                    .map_or_else(|| url.to_string(), without_credentials);
                 text = format!("{text} @ {url}");
             }
         }
@@ -197,7 +218,13 @@ fn name(
     requirement: UnnamedRequirement<VerbatimParsedUrl>,
     place: Place,
 ) -> Result<uv_pep508::Requirement<VerbatimParsedUrl>, Error> {
-    let file = requirement.url.verbatim.path().rsplit('/').next().unwrap_or_default();
+    let file = requirement
+        .url
+        .verbatim
+        .path()
+        .rsplit('/')
+        .next()
+        .unwrap_or_default();
     // A `+` of a local version is often escaped.
     let file = file.replace("%2B", "+").replace("%2b", "+");
     let name = match WheelFilename::from_str(&file) {
@@ -224,15 +251,23 @@ fn name(
 /// The first line says what is wrong; the others draw it, and add nothing that a place doesn't.
 pub(crate) fn parse_message(error: &Pep508Error<VerbatimParsedUrl>) -> String {
     let message = error.message.to_string();
-    let first = message.lines().next().unwrap_or_default().trim_end_matches(':');
+    let first = message
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches(':');
     format!("{first}: `{}`", error.input)
 }
 
 /// A URL or path without the user and password in it. `${VARIABLES}` are names, not secrets.
 pub(crate) fn without_credentials(location: &str) -> String {
-    let Some((scheme, rest)) = location.split_once("://") else { return location.to_owned() };
+    let Some((scheme, rest)) = location.split_once("://") else {
+        return location.to_owned();
+    };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let host = rest[..end].rsplit_once('@').map_or(&rest[..end], |(_, host)| host);
+    let host = rest[..end]
+        .rsplit_once('@')
+        .map_or(&rest[..end], |(_, host)| host);
     format!("{scheme}://{host}{}", &rest[end..])
 }
 

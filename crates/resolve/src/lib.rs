@@ -7,6 +7,7 @@
 mod context;
 mod diagnose;
 mod downgrade;
+mod entries;
 mod error;
 #[cfg(test)]
 mod harness;
@@ -16,6 +17,7 @@ mod pyproject;
 mod request;
 mod requirements;
 mod resolution;
+mod solution;
 mod tags;
 mod target;
 mod uv;

@@ -91,12 +91,20 @@ impl WheelSeen {
         .into_iter()
         .flatten()
         .collect();
-        (!misfits.is_empty()).then(|| Self { filename: filename.to_owned(), misfits })
+        (!misfits.is_empty()).then(|| Self {
+            filename: filename.to_owned(),
+            misfits,
+        })
     }
 
     /// Orders wheels: fewer failing parts first, then those that fail by less.
     pub(crate) fn distance(&self) -> (usize, u8, &str) {
-        let worst = self.misfits.iter().map(|misfit| misfit.distance).max().unwrap_or(0);
+        let worst = self
+            .misfits
+            .iter()
+            .map(|misfit| misfit.distance)
+            .max()
+            .unwrap_or(0);
         (self.misfits.len(), worst, &self.filename)
     }
 }
@@ -112,53 +120,94 @@ fn python_misfit(
     let image = &target.python;
     if let Some(versions) = requires_python {
         let reason = format!("needs Python {versions}, the image has {image}");
-        return Some(Misfit { part: TagPart::Python, reason, distance: 1 });
+        return Some(Misfit {
+            part: TagPart::Python,
+            reason,
+            distance: 1,
+        });
     }
     if !pythons.split('.').any(|python| has(&format!("{python}-"))) {
         let reason = format!("{pythons} is not for CPython {image}, which the image has");
-        return Some(Misfit { part: TagPart::Python, reason, distance: 1 });
+        return Some(Misfit {
+            part: TagPart::Python,
+            reason,
+            distance: 1,
+        });
     }
     let pairs = |python| abis.split('.').map(move |abi| format!("{python}-{abi}-"));
     if !pythons.split('.').flat_map(pairs).any(|pair| has(&pair)) {
         let reason = format!("{pythons}-{abis} is not for CPython {image}, which the image has");
-        return Some(Misfit { part: TagPart::Abi, reason, distance: 1 });
+        return Some(Misfit {
+            part: TagPart::Abi,
+            reason,
+            distance: 1,
+        });
     }
     None
 }
 
 fn platform_misfit(platforms: &str, target: &Target, tags: &[String]) -> Option<Misfit> {
     let fits = |platform: &str| {
-        tags.iter().any(|tag| tag.rsplit('-').next().is_some_and(|last| last == platform))
+        tags.iter()
+            .any(|tag| tag.rsplit('-').next().is_some_and(|last| last == platform))
     };
     if platforms.split('.').any(fits) {
         return None;
     }
-    let (distance, reason) =
-        platforms.split('.').map(|platform| explain_platform(platform, target)).min()?;
-    Some(Misfit { part: TagPart::Platform, reason, distance })
+    let (distance, reason) = platforms
+        .split('.')
+        .map(|platform| explain_platform(platform, target))
+        .min()?;
+    Some(Misfit {
+        part: TagPart::Platform,
+        reason,
+        distance,
+    })
 }
 
 /// How far `platform` is from the target's, and the words for it.
 fn explain_platform(platform: &str, target: &Target) -> (u8, String) {
     let other_system = (5, format!("{platform} is not for Linux"));
-    let Some((family, rest)) = split_family(platform) else { return other_system };
-    let Some(arch) = Arch::ALL.into_iter().find(|arch| rest.ends_with(arch.name())) else {
-        return (4, format!("{platform} is not for {}, which the image is", target.arch));
+    let Some((family, rest)) = split_family(platform) else {
+        return other_system;
+    };
+    let Some(arch) = Arch::ALL
+        .into_iter()
+        .find(|arch| rest.ends_with(arch.name()))
+    else {
+        return (
+            4,
+            format!("{platform} is not for {}, which the image is", target.arch),
+        );
     };
     if arch != target.arch {
-        return (4, format!("{platform} is for {arch}, the image is {}", target.arch));
+        return (
+            4,
+            format!("{platform} is for {arch}, the image is {}", target.arch),
+        );
     }
     let wanted = match (family, version(&rest)) {
         ("manylinux", Some((major, minor))) => Libc::Glibc { major, minor },
         ("musllinux", Some((major, minor))) => Libc::Musl { major, minor },
-        _ => return (3, format!("{platform} does not fit {}, which the image has", target.libc)),
+        _ => {
+            return (
+                3,
+                format!(
+                    "{platform} does not fit {}, which the image has",
+                    target.libc
+                ),
+            );
+        }
     };
-    let name = platform.strip_suffix(&format!("_{arch}")).unwrap_or(platform);
+    let name = platform
+        .strip_suffix(&format!("_{arch}"))
+        .unwrap_or(platform);
     match (wanted, target.libc) {
         (Libc::Glibc { .. }, Libc::Glibc { major, minor })
-        | (Libc::Musl { .. }, Libc::Musl { major, minor }) => {
-            (0, format!("{name} needs {wanted}, the image has {major}.{minor}"))
-        }
+        | (Libc::Musl { .. }, Libc::Musl { major, minor }) => (
+            0,
+            format!("{name} needs {wanted}, the image has {major}.{minor}"),
+        ),
         (_, has) => (2, format!("{name} needs {wanted}, the image has {has}")),
     }
 }
@@ -170,9 +219,14 @@ fn split_family(platform: &str) -> Option<(&'static str, String)> {
             return Some(("manylinux", format!("{version}_{arch}")));
         }
     }
-    ["manylinux", "musllinux", "linux"].into_iter().find_map(|family| {
-        Some((family, platform.strip_prefix(family)?.strip_prefix('_')?.to_owned()))
-    })
+    ["manylinux", "musllinux", "linux"]
+        .into_iter()
+        .find_map(|family| {
+            Some((
+                family,
+                platform.strip_prefix(family)?.strip_prefix('_')?.to_owned(),
+            ))
+        })
 }
 
 /// The version at the start of `2_39_aarch64`.
@@ -183,8 +237,16 @@ fn version(rest: &str) -> Option<(u16, u16)> {
 
 impl fmt::Display for NoCompatibleWheel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { package, version, target, .. } = self;
-        write!(f, "no wheel of {package} {version} fits the image ({target})")?;
+        let Self {
+            package,
+            version,
+            target,
+            ..
+        } = self;
+        write!(
+            f,
+            "no wheel of {package} {version} fits the image ({target})"
+        )?;
         if !self.asked.is_empty() {
             write!(f, "\n  asked for: {}", self.asked.join(", "))?;
         } else if !self.needed_by.is_empty() {
@@ -193,7 +255,8 @@ impl fmt::Display for NoCompatibleWheel {
         match &self.wheels_seen[..] {
             [] if self.has_sdist => write!(f, "\n  it has no wheel at all, only a source archive")?,
             [] => write!(f, "\n  it has no wheel at all")?,
-            seen => write!(f, "\n  closest of its {} wheels:", seen.len())?,
+            [_] => write!(f, "\n  its only wheel:")?,
+            seen => write!(f, "\n  the closest of its {} wheels:", seen.len())?,
         }
         for wheel in self.wheels_seen.iter().take(SHOWN) {
             write!(f, "\n    {}", wheel.filename)?;
@@ -215,7 +278,11 @@ impl NoCompatibleWheel {
     pub fn hint(&self) -> String {
         match &self.newest_compatible {
             Some(newest) => {
-                format!("allow `{}=={newest}`, or {}", self.package, self.way_to_a_wheel())
+                format!(
+                    "allow `{}=={newest}`, or {}",
+                    self.package,
+                    self.way_to_a_wheel()
+                )
             }
             None => self.way_to_a_wheel(),
         }
@@ -235,7 +302,9 @@ impl NoCompatibleWheel {
 
     /// The base that the closest wheel would do with, where another base helps.
     fn other_base(&self) -> Option<String> {
-        let [misfit] = &self.wheels_seen.first()?.misfits[..] else { return None };
+        let [misfit] = &self.wheels_seen.first()?.misfits[..] else {
+            return None;
+        };
         match misfit.part {
             TagPart::Platform if misfit.distance <= 2 => Some(format!(
                 "use a base image with another C library ({})",
@@ -257,7 +326,10 @@ mod tests {
     fn target() -> Target {
         Target {
             arch: Arch::Aarch64,
-            libc: Libc::Glibc { major: 2, minor: 36 },
+            libc: Libc::Glibc {
+                major: 2,
+                minor: 36,
+            },
             python: "3.13.5".to_owned(),
         }
     }
@@ -294,8 +366,10 @@ mod tests {
             "a-1-1build-pp310-pypy310_pp73-manylinux2014_x86_64.whl",
             "a-1-py2-none-any.whl",
         ];
-        let lines: Vec<String> =
-            cases.iter().map(|case| format!("{case} → {}", misfits(case))).collect();
+        let lines: Vec<String> = cases
+            .iter()
+            .map(|case| format!("{case} → {}", misfits(case)))
+            .collect();
         insta::assert_snapshot!(lines.join("\n"));
     }
 

@@ -21,7 +21,7 @@ use crate::input::{Entry, Inputs};
 struct Document {
     project: Option<Project>,
     #[serde(default)]
-    dependency_groups: BTreeMap<String, Vec<GroupItem>>,
+    dependency_groups: BTreeMap<String, Vec<Spanned<toml::Value>>>,
     tool: Option<Tool>,
 }
 
@@ -36,16 +36,6 @@ struct Project {
     dependencies: Vec<Spanned<String>>,
     #[serde(default)]
     optional_dependencies: BTreeMap<String, Vec<Spanned<String>>>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum GroupItem {
-    Requirement(Spanned<String>),
-    #[serde(rename_all = "kebab-case")]
-    Include {
-        include_group: String,
-    },
 }
 
 #[derive(Deserialize)]
@@ -66,25 +56,43 @@ pub(crate) fn read(
     inputs: &mut Inputs,
 ) -> Result<(), Error> {
     let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::MissingFile { path: path.to_owned() },
-        _ => Error::Unreadable { path: path.to_owned(), source },
+        std::io::ErrorKind::NotFound => Error::MissingFile {
+            path: path.to_owned(),
+        },
+        _ => Error::Unreadable {
+            path: path.to_owned(),
+            source,
+        },
     })?;
     let document: Document = toml::from_str(&text).map_err(|error| Error::Invalid {
-        place: Place::File(path.to_owned(), error.span().map(|span| line(&text, span.start))),
+        place: Place::File(
+            path.to_owned(),
+            error.span().map(|span| line(&text, span.start)),
+        ),
         message: error.message().to_owned(),
     })?;
-    let mut reader = Reader { path, text: &text, document: &document, found: Vec::new() };
+    let mut reader = Reader {
+        path,
+        text: &text,
+        document: &document,
+        found: Vec::new(),
+    };
     reader.project(extras, inputs)?;
     for group in groups {
         reader.group(group, &mut Vec::new())?;
     }
-    let names: BTreeSet<String> =
-        reader.found.iter().map(|entry| entry.requirement.name.to_string()).collect();
+    let names: BTreeSet<String> = reader
+        .found
+        .iter()
+        .map(|entry| entry.requirement.name.to_string())
+        .collect();
     inputs.requirements.append(&mut reader.found);
     for name in document.uv_sources() {
         if names.contains(&name) {
             let path = path.display();
-            inputs.warnings.push(format!("{path}: [tool.uv.sources] has no effect on {name}"));
+            inputs
+                .warnings
+                .push(format!("{path}: [tool.uv.sources] has no effect on {name}"));
         }
     }
     Ok(())
@@ -124,9 +132,13 @@ impl Reader<'_> {
             });
         }
         if let Some(requires) = &project.requires_python {
-            let specifiers = VersionSpecifiers::from_str(requires.get_ref())
-                .map_err(|error| self.invalid(requires, error.to_string()))?;
-            inputs.requires_python.push((self.path.to_owned(), specifiers));
+            let specifiers = VersionSpecifiers::from_str(requires.get_ref()).map_err(|_| {
+                let message = format!("`{}` is no version specifier", requires.get_ref());
+                self.invalid(requires, message)
+            })?;
+            inputs
+                .requires_python
+                .push((self.path.to_owned(), specifiers));
         }
         for dependency in &project.dependencies {
             self.requirement(dependency, MarkerTree::TRUE, &mut Vec::new())?;
@@ -144,8 +156,18 @@ impl Reader<'_> {
         marker: MarkerTree,
         within: &mut Vec<ExtraName>,
     ) -> Result<(), Error> {
-        let extras = self.document.project.as_ref().map(|project| &project.optional_dependencies);
-        let known = || extras.into_iter().flat_map(BTreeMap::keys).cloned().collect();
+        let extras = self
+            .document
+            .project
+            .as_ref()
+            .map(|project| &project.optional_dependencies);
+        let known = || {
+            extras
+                .into_iter()
+                .flat_map(BTreeMap::keys)
+                .cloned()
+                .collect()
+        };
         let undefined = || self.undefined("extra", name, known());
         let wanted = ExtraName::from_str(name).map_err(|_| undefined())?;
         let matches = |key: &str| ExtraName::from_str(key).is_ok_and(|key| key == wanted);
@@ -170,7 +192,10 @@ impl Reader<'_> {
             || self.undefined("dependency group", name, groups.keys().cloned().collect());
         let wanted = GroupName::from_str(name).map_err(|_| undefined())?;
         let matches = |key: &str| GroupName::from_str(key).is_ok_and(|key| key == wanted);
-        let (_, items) = groups.iter().find(|(key, _)| matches(key)).ok_or_else(undefined)?;
+        let (_, items) = groups
+            .iter()
+            .find(|(key, _)| matches(key))
+            .ok_or_else(undefined)?;
         if within.contains(&wanted) {
             return Err(Error::Invalid {
                 place: Place::File(self.path.to_owned(), None),
@@ -179,11 +204,18 @@ impl Reader<'_> {
         }
         within.push(wanted);
         for item in items {
-            match item {
-                GroupItem::Requirement(text) => {
-                    self.requirement(text, MarkerTree::TRUE, &mut Vec::new())?;
-                }
-                GroupItem::Include { include_group } => self.group(include_group, within)?,
+            let included = item
+                .get_ref()
+                .get("include-group")
+                .and_then(toml::Value::as_str);
+            if let Some(text) = item.get_ref().as_str() {
+                let text = Spanned::new(item.span(), text.to_owned());
+                self.requirement(&text, MarkerTree::TRUE, &mut Vec::new())?;
+            } else if let Some(included) = included {
+                self.group(included, within)?;
+            } else {
+                let expected = "expected a requirement or `{include-group = \"…\"}`".to_owned();
+                return Err(self.invalid(item, expected));
             }
         }
         within.pop();
@@ -214,32 +246,54 @@ impl Reader<'_> {
     }
 
     fn is_own_name(&self, name: &PackageName) -> bool {
-        let own = self.document.project.as_ref().and_then(|project| project.name.as_deref());
+        let own = self
+            .document
+            .project
+            .as_ref()
+            .and_then(|project| project.name.as_deref());
         own.is_some_and(|own| PackageName::from_str(own).is_ok_and(|own| own == *name))
     }
 
-    fn place(&self, text: &Spanned<String>) -> Place {
-        Place::File(self.path.to_owned(), Some(line(self.text, text.span().start)))
+    fn place<T>(&self, text: &Spanned<T>) -> Place {
+        Place::File(
+            self.path.to_owned(),
+            Some(line(self.text, text.span().start)),
+        )
     }
 
-    fn invalid(&self, text: &Spanned<String>, message: String) -> Error {
-        Error::Invalid { place: self.place(text), message }
+    fn invalid<T>(&self, text: &Spanned<T>, message: String) -> Error {
+        Error::Invalid {
+            place: self.place(text),
+            message,
+        }
     }
 
     fn undefined(&self, kind: &'static str, name: &str, known: Vec<String>) -> Error {
-        Error::Undefined { path: self.path.to_owned(), kind, name: name.to_owned(), known }
+        Error::Undefined {
+            path: self.path.to_owned(),
+            kind,
+            name: name.to_owned(),
+            known,
+        }
     }
 }
 
 impl Project {
     fn dynamic_field(&self, with_extras: bool) -> Option<&'static str> {
-        let fields: &[&str] =
-            if with_extras { &["dependencies", "optional-dependencies"] } else { &["dependencies"] };
-        fields.iter().copied().find(|&field| self.dynamic.iter().any(|name| name == field))
+        let fields: &[&str] = if with_extras {
+            &["dependencies", "optional-dependencies"]
+        } else {
+            &["dependencies"]
+        };
+        fields
+            .iter()
+            .copied()
+            .find(|&field| self.dynamic.iter().any(|name| name == field))
     }
 }
 
 /// The line, counted from 1, in which the byte at `position` is.
 fn line(text: &str, position: usize) -> usize {
-    text.get(..position).map_or(1, |before| before.matches('\n').count() + 1)
+    text.get(..position)
+        .map_or(1, |before| before.matches('\n').count() + 1)
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::error::Error as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use uv_client::{BaseClientBuilder, Connectivity};
 use uv_configuration::NoBinary;
@@ -24,10 +24,14 @@ const SKIPPED: [&str; 3] = ["--pre", "--trusted-host", "--use-feature"];
 /// Adds what the file at `path`, and those it includes, require.
 pub(crate) async fn read(path: &Path, inputs: &mut Inputs) -> Result<(), Error> {
     if !path.exists() {
-        return Err(Error::MissingFile { path: path.to_owned() });
+        return Err(Error::MissingFile {
+            path: path.to_owned(),
+        });
     }
-    let absolute = std::path::absolute(path)
-        .map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
+    let absolute = std::path::absolute(path).map_err(|source| Error::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
     let directory = absolute.parent().unwrap_or(Path::new("/"));
     // The client is for included URLs, which are not followed: a lock could not watch them.
     let client = BaseClientBuilder::default().connectivity(Connectivity::Offline);
@@ -36,23 +40,36 @@ pub(crate) async fn read(path: &Path, inputs: &mut Inputs) -> Result<(), Error> 
         .await
         .map_err(|error| explain(&error, path, &contents))?;
     if file.no_binary != NoBinary::None {
-        return Err(Error::NoBinary { path: path.to_owned() });
+        return Err(Error::NoBinary {
+            path: path.to_owned(),
+        });
     }
 
     let place = Place::File(path.to_owned(), None);
     for entry in file.requirements.into_iter().chain(file.editables) {
-        inputs.requirements.push(Entry::new(entry.requirement, entry.hashes, place.clone())?);
+        inputs
+            .requirements
+            .push(Entry::new(entry.requirement, entry.hashes, place.clone())?);
     }
-    inputs.constraints.extend(file.constraints.into_iter().map(|constraint| Entry {
-        requirement: Requirement::from(constraint),
-        hashes: Vec::new(),
-    }));
-    let location = |url: uv_pep508::VerbatimUrl| url.raw().displayable_with_credentials().to_string();
+    inputs
+        .constraints
+        .extend(file.constraints.into_iter().map(|constraint| Entry {
+            requirement: Requirement::from(constraint),
+            hashes: Vec::new(),
+        }));
+    let location =
+        |url: uv_pep508::VerbatimUrl| url.raw().displayable_with_credentials().to_string();
     if inputs.index.default.is_none() {
         inputs.index.default = file.index_url.map(location);
     }
-    inputs.index.extra.extend(file.extra_index_urls.into_iter().map(location));
-    inputs.index.find_links.extend(file.find_links.into_iter().map(location));
+    inputs
+        .index
+        .extra
+        .extend(file.extra_index_urls.into_iter().map(location));
+    inputs
+        .index
+        .find_links
+        .extend(file.find_links.into_iter().map(location));
     inputs.index.no_index |= file.no_index;
     inputs.require_hashes |= file.require_hashes;
     warn_of_skipped_options(path, &contents, inputs);
@@ -67,7 +84,9 @@ fn warn_of_skipped_options(path: &Path, contents: &SourceCache, inputs: &mut Inp
         .filter(|word| SKIPPED.contains(word))
         .collect();
     inputs.warnings.extend(
-        options.into_iter().map(|option| format!("{}: {option} has no effect", path.display())),
+        options
+            .into_iter()
+            .map(|option| format!("{}: {option} has no effect", path.display())),
     );
 }
 
@@ -79,15 +98,20 @@ fn explain(error: &RequirementsTxtFileError, path: &Path, contents: &SourceCache
     }
     // uv keeps the file and the position to itself, but for this sentence.
     let sentence = inner.to_string();
-    let named = sentence.split('`').skip(1).step_by(2).find_map(|quoted| {
-        let path = PathBuf::from(quoted);
-        contents.iter().find(|(known, _)| known.ends_with(&path))
-    });
+    let named = paths_in(&sentence)
+        .find_map(|path| contents.iter().find(|(known, _)| known.ends_with(path)));
     let line = named.and_then(|(_, content)| line_in(&sentence, content));
     let place = match named {
         Some((known, _)) if !known.ends_with(path) => Place::File(known.clone(), line),
         _ => Place::File(path.to_owned(), line),
     };
+    if ["Remote file", "remote requirements file"]
+        .iter()
+        .any(|words| sentence.contains(words))
+    {
+        let message = "a URL is not followed: download the file and include that".to_owned();
+        return Error::Invalid { place, message };
+    }
     let message = match inner.source() {
         Some(source) => match source.downcast_ref::<Box<Pep508Error<VerbatimParsedUrl>>>() {
             Some(error) => parse_message(error),
@@ -101,10 +125,21 @@ fn explain(error: &RequirementsTxtFileError, path: &Path, contents: &SourceCache
     Error::Invalid { place, message }
 }
 
+/// The paths that a sentence names: in back quotes, or at its end with a line and a column.
+fn paths_in(sentence: &str) -> impl Iterator<Item = &Path> {
+    let quoted = sentence.split('`').skip(1).step_by(2);
+    let last = sentence
+        .rsplit_once(" at ")
+        .and_then(|(_, path)| path.rsplitn(3, ':').nth(2));
+    quoted.chain(last).map(Path::new)
+}
+
 /// `… at position 12`, `… at requirements.txt:3:1` and `… at line 3` all lead to a line.
 fn line_in(sentence: &str, content: &str) -> Option<usize> {
     let number = |text: &str| -> Option<usize> {
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
         text[..digits].parse().ok()
     };
     if let Some((_, rest)) = sentence.rsplit_once(" position ") {

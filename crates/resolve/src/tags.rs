@@ -15,7 +15,11 @@ pub(crate) fn of(target: &Target, (major, minor): (u8, u8)) -> Vec<String> {
     let cp = format!("cp{major}{minor}");
     let mut tags = Vec::new();
     let mut binary = |python: &str, abi: &str| {
-        tags.extend(platforms.iter().map(|platform| format!("{python}-{abi}-{platform}")));
+        tags.extend(
+            platforms
+                .iter()
+                .map(|platform| format!("{python}-{abi}-{platform}")),
+        );
     };
 
     binary(&cp, &cp);
@@ -37,7 +41,11 @@ pub(crate) fn of(target: &Target, (major, minor): (u8, u8)) -> Vec<String> {
 fn pure(major: u8, minor: u8) -> impl Iterator<Item = String> {
     [format!("py{major}{minor}"), format!("py{major}")]
         .into_iter()
-        .chain((0..minor).rev().map(move |older| format!("py{major}{older}")))
+        .chain(
+            (0..minor)
+                .rev()
+                .map(move |older| format!("py{major}{older}")),
+        )
 }
 
 /// The platform tags, best first.
@@ -54,10 +62,14 @@ fn platforms(arch: Arch, libc: Libc) -> Vec<String> {
         }
         // No rule says yet which glibc 2 a glibc 3 would stand in for.
         Libc::Glibc { major, minor } => tags.extend(
-            (0..=minor).rev().map(|minor| format!("manylinux_{major}_{minor}_{arch}")),
+            (0..=minor)
+                .rev()
+                .map(|minor| format!("manylinux_{major}_{minor}_{arch}")),
         ),
         Libc::Musl { major, minor } => tags.extend(
-            (0..=minor).rev().map(|minor| format!("musllinux_{major}_{minor}_{arch}")),
+            (0..=minor)
+                .rev()
+                .map(|minor| format!("musllinux_{major}_{minor}_{arch}")),
         ),
     }
     tags
@@ -92,11 +104,16 @@ mod tests {
     /// One recorded list: `<python>-<arch>-<libc>-<major>.<minor>.txt`, one tag in each line.
     fn recorded(name: &str) -> Option<(Target, Vec<String>)> {
         let parts: Vec<&str> = name.strip_suffix(".txt")?.split('-').collect();
-        let [python, arch, libc, version] = parts[..] else { panic!("{name}") };
+        let [python, arch, libc, version] = parts[..] else {
+            panic!("{name}")
+        };
         let (major, minor) = version.split_once('.').unwrap();
         let (major, minor) = (major.parse().unwrap(), minor.parse().unwrap());
         let target = Target {
-            arch: Arch::ALL.into_iter().find(|known| known.name() == arch).unwrap(),
+            arch: Arch::ALL
+                .into_iter()
+                .find(|known| known.name() == arch)
+                .unwrap(),
             libc: match libc {
                 "glibc" => Libc::Glibc { major, minor },
                 "musl" => Libc::Musl { major, minor },
@@ -138,7 +155,9 @@ mod tests {
             let text = target.uv_tags().unwrap().to_string();
             let uv: Vec<&str> = text.lines().collect();
             let sorted = |tags: &[&str]| {
-                tags.iter().map(|&tag| tag.to_owned()).collect::<BTreeSet<String>>()
+                tags.iter()
+                    .map(|&tag| tag.to_owned())
+                    .collect::<BTreeSet<String>>()
             };
             let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
             assert_eq!(sorted(&uv), sorted(&expected), "{target}");

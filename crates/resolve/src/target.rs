@@ -57,7 +57,9 @@ impl Target {
     /// The wheel tags that fit, best first: what `packaging` lists on such a machine. Empty where
     /// `python` is not a version, which [`resolve`](crate::resolve) reports as an error.
     pub fn tags(&self) -> Vec<String> {
-        self.python_version().map(|python| tags::of(self, python)).unwrap_or_default()
+        self.python_version()
+            .map(|python| tags::of(self, python))
+            .unwrap_or_default()
     }
 
     /// Major and minor version of the Python.
@@ -67,11 +69,15 @@ impl Target {
             [major, minor, ..] => u8::try_from(*major).ok().zip(u8::try_from(*minor).ok()),
             _ => None,
         }
-        .ok_or_else(|| Error::Python { given: self.python.clone() })
+        .ok_or_else(|| Error::Python {
+            given: self.python.clone(),
+        })
     }
 
     pub(crate) fn python_full_version(&self) -> Result<Version, Error> {
-        Version::from_str(&self.python).map_err(|_| Error::Python { given: self.python.clone() })
+        Version::from_str(&self.python).map_err(|_| Error::Python {
+            given: self.python.clone(),
+        })
     }
 
     /// The values of the environment markers. The kernel's (`platform_release`,
@@ -91,7 +97,9 @@ impl Target {
             python_version: &format!("{major}.{minor}"),
             sys_platform: "linux",
         })
-        .map_err(|_| Error::Python { given: self.python.clone() })
+        .map_err(|_| Error::Python {
+            given: self.python.clone(),
+        })
     }
 
     /// uv's own list of tags. It has the same members as [`Target::tags`]; uv ranks the plain
@@ -113,14 +121,21 @@ impl Target {
             debug_enabled: false,
             is_cross: true,
         };
-        Tags::from_env(Platform::new(os, arch), python, "cpython", python, options)
-            .map_err(|_| Error::Python { given: self.python.clone() })
+        Tags::from_env(Platform::new(os, arch), python, "cpython", python, options).map_err(|_| {
+            Error::Python {
+                given: self.python.clone(),
+            }
+        })
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Linux {}, {}, CPython {}", self.arch, self.libc, self.python)
+        write!(
+            f,
+            "Linux {}, {}, CPython {}",
+            self.arch, self.libc, self.python
+        )
     }
 }
 
@@ -164,10 +179,15 @@ mod tests {
     fn holds(marker: &str) -> bool {
         let target = Target {
             arch: Arch::Armv7l,
-            libc: Libc::Glibc { major: 2, minor: 36 },
+            libc: Libc::Glibc {
+                major: 2,
+                minor: 36,
+            },
             python: "3.13.5".to_owned(),
         };
-        MarkerTree::from_str(marker).unwrap().evaluate(&target.markers().unwrap(), &[])
+        MarkerTree::from_str(marker)
+            .unwrap()
+            .evaluate(&target.markers().unwrap(), &[])
     }
 
     #[test]

@@ -317,6 +317,13 @@ impl Run {
         normal(&self.stderr, &self.substitutes)
     }
 
+    /// The part of stderr that says why a run failed, in the same way.
+    pub fn message(&self) -> String {
+        let text = self.normal_stderr();
+        text.find("error:")
+            .map_or(String::new(), |start| text[start..].trim_end().to_owned())
+    }
+
     /// stdout, in the same way.
     pub fn normal_stdout(&self) -> String {
         normal(&self.stdout, &self.substitutes)

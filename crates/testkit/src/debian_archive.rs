@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::server::{Answer, Server, lock};
+use crate::answer::Answer;
+use crate::server::{Server, lock};
 use crate::signing::ArchiveKey;
 use crate::{Compression, DebBuilder, Fault, debian_base};
 

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::WheelBuilder;
-use crate::server::{Answer, Server, lock};
+use crate::answer::Answer;
+use crate::server::{Server, lock};
 use crate::wheel::normalised;
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";

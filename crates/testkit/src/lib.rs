@@ -1,8 +1,10 @@
 //! Wheels, .debs, a package index and a Debian archive, made in memory for tests.
 
+mod answer;
 mod body;
 mod context;
 mod deb;
+mod deb_member;
 mod debian_archive;
 mod debian_base;
 mod fault;

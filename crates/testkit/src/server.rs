@@ -9,15 +9,15 @@ use std::thread::JoinHandle;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::answer::{Answer, Ranges};
 use crate::body::{Body, End};
 use crate::fault::{Fault, Faults, matches};
 
@@ -45,32 +45,6 @@ pub struct Server {
     shared: Arc<Shared>,
     stop: Option<oneshot::Sender<Infallible>>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// What a server answers where no fault is due.
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) content_type: &'static str,
-    pub(crate) body: Bytes,
-}
-
-impl Answer {
-    pub(crate) fn ok(content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self {
-            status: StatusCode::OK,
-            content_type,
-            body: body.into(),
-        }
-    }
-
-    pub(crate) fn not_found() -> Self {
-        let body = Bytes::from_static(b"not found\n");
-        Self {
-            status: StatusCode::NOT_FOUND,
-            content_type: "text/plain",
-            body,
-        }
-    }
 }
 
 type Handler = dyn Fn(&str, &HeaderMap) -> Answer + Send + Sync;
@@ -272,12 +246,16 @@ fn response(shared: &Shared, request: &Request<Incoming>, fault: Option<&Fault>)
         answer = Answer::ok("text/html", "<!DOCTYPE html><title>Welcome</title>\n");
     }
     if fault == Some(&Fault::WrongBytes) {
-        answer.body = wrong(&answer.body);
+        answer.spoil();
     }
     if let Some(Fault::Truncate { length }) = fault {
         answer.body.truncate(*length);
     }
-    let mut response = conditional(answer, request.headers(), fault == Some(&Fault::NoRanges));
+    let ranges = match fault {
+        Some(Fault::NoRanges) => Ranges::Ignored,
+        _ => Ranges::Served,
+    };
+    let mut response = answer.response(request.headers(), ranges);
     match fault {
         Some(Fault::Reset { after }) => response.body_mut().end_early(*after, End::Reset),
         Some(Fault::Stall { after }) => response.body_mut().end_early(*after, End::Stall),
@@ -286,101 +264,10 @@ fn response(shared: &Shared, request: &Request<Incoming>, fault: Option<&Fault>)
     response
 }
 
-/// The answer, or the part of it that was asked for (RFC 9110, sections 13 and 14).
-fn conditional(answer: Answer, headers: &HeaderMap, no_ranges: bool) -> Response<Body> {
-    let Answer {
-        mut status,
-        content_type,
-        mut body,
-    } = answer;
-    let mut response = Response::new(Body::empty());
-    let out = response.headers_mut();
-    out.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    // Tests change what lies at an address; a client's cache has to ask.
-    out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if status == StatusCode::OK {
-        let tag = format!("\"{}\"", &hex::encode(Sha256::digest(&body))[..32]);
-        let tag = HeaderValue::from_str(&tag).expect("digits are visible");
-        if headers.get(header::IF_NONE_MATCH) == Some(&tag) {
-            status = StatusCode::NOT_MODIFIED;
-            body = Bytes::new();
-        }
-        out.insert(header::ETAG, tag);
-    }
-    if status == StatusCode::OK && !no_ranges {
-        out.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        let range = headers.get(header::RANGE).and_then(|it| it.to_str().ok());
-        let size = body.len();
-        match range.map(|range| Part::of(range, size)) {
-            Some(Part::Bytes(first, end)) => {
-                status = StatusCode::PARTIAL_CONTENT;
-                body = body.slice(first..end);
-                put_content_range(out, &format!("{first}-{}", end - 1), size);
-            }
-            Some(Part::Outside) => {
-                status = StatusCode::RANGE_NOT_SATISFIABLE;
-                body = Bytes::new();
-                put_content_range(out, "*", size);
-            }
-            Some(Part::Ignored) | None => {}
-        }
-    }
-    *response.status_mut() = status;
-    *response.body_mut() = Body::new(body);
-    response
-}
-
-fn put_content_range(out: &mut HeaderMap, range: &str, size: usize) {
-    let value =
-        HeaderValue::from_str(&format!("bytes {range}/{size}")).expect("digits are visible");
-    out.insert(header::CONTENT_RANGE, value);
-}
-
-/// What a `Range` means for a file.
-enum Part {
-    /// First byte and end.
-    Bytes(usize, usize),
-    /// Nothing of the file.
-    Outside,
-    /// Several ranges, or another unit: the whole file is the answer.
-    Ignored,
-}
-
-impl Part {
-    fn of(range: &str, size: usize) -> Self {
-        match Self::bounds(range, size) {
-            None => Self::Ignored,
-            Some((first, end)) if first < end => Self::Bytes(first, end),
-            Some(_) => Self::Outside,
-        }
-    }
-
-    fn bounds(range: &str, size: usize) -> Option<(usize, usize)> {
-        Some(match range.strip_prefix("bytes=")?.split_once('-')? {
-            ("", last) => (size.saturating_sub(last.parse().ok()?), size),
-            (first, "") => (first.parse().ok()?, size),
-            (first, last) => (
-                first.parse().ok()?,
-                size.min(last.parse::<usize>().ok()? + 1),
-            ),
-        })
-    }
-}
-
 fn plain(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::new(format!("{status}\n").into()));
     *response.status_mut() = status;
     response
-}
-
-/// As long, and another byte in the middle.
-fn wrong(bytes: &Bytes) -> Bytes {
-    let mut bytes = bytes.to_vec();
-    let middle = bytes.len() / 2;
-    if let Some(byte) = bytes.get_mut(middle) {
-        *byte = !*byte;
-    }
-    bytes.into()
 }
 
 fn is_allowed(shared: &Shared, headers: &HeaderMap) -> bool {

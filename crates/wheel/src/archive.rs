@@ -131,7 +131,7 @@ impl Archive {
         // One byte more than there should be, to notice data that goes on.
         let mut reader = self.reader(member).take(member.uncompressed_size + 1);
         if let Err(error) = reader.read_to_end(&mut bytes) {
-            return fault(MemberFault::Broken(error));
+            return Err(self.unpack_error(member, error));
         }
         if bytes.len() as u64 != member.uncompressed_size {
             return fault(MemberFault::OtherSize {
@@ -150,11 +150,15 @@ impl Archive {
         let mut reader = self.reader(member).take(prefix.len() as u64);
         match reader.read_to_end(&mut start) {
             Ok(_) => Ok(start == prefix),
-            Err(error) => Err(Error::member(
-                &self.source,
-                &member.name,
-                MemberFault::Broken(error),
-            )),
+            Err(error) => Err(self.unpack_error(member, error)),
+        }
+    }
+
+    fn unpack_error(&self, member: &Member, source: std::io::Error) -> Error {
+        Error::Unpack {
+            wheel: self.source.name().to_owned(),
+            member: member.name.clone(),
+            source,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use oci::{PathError, Source, TreeError, TreePath};
+use oci::{PathError, Source, TreePath};
 
 use crate::{ArchiveFault, EntryPointFault, MemberFault, MetadataFault, RecordFault};
 
@@ -34,8 +34,17 @@ pub enum Error {
         /// The member.
         member: String,
         /// What is wrong.
-        #[source]
         fault: MemberFault,
+    },
+    /// The data of a member cannot be read or inflated.
+    #[error("{wheel}: member {member:?} cannot be unpacked")]
+    Unpack {
+        /// The wheel.
+        wheel: String,
+        /// The member.
+        member: String,
+        /// What the system or the decompressor said.
+        source: io::Error,
     },
     /// There is no `.dist-info` directory, or none of this project and version, or several.
     #[error(
@@ -106,20 +115,20 @@ pub enum Error {
         path: TreePath,
     },
     /// A file has no place in the tree.
-    #[error("{wheel}: {source}")]
+    #[error("{wheel}: {fault}")]
     Path {
         /// The wheel.
         wheel: String,
         /// The path.
-        source: PathError,
+        fault: PathError,
     },
     /// Two files of the wheel go to one place.
-    #[error("{wheel}: {source}")]
-    Tree {
+    #[error("{wheel} has two different files for /{path}")]
+    Conflict {
         /// The wheel.
         wheel: String,
         /// The place.
-        source: TreeError,
+        path: TreePath,
     },
 }
 

@@ -6,7 +6,7 @@ mod place;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use oci::{Content, Entry, Kind, OnMismatch, Tree, TreePath};
+use oci::{Content, Entry, Kind, OnMismatch, Tree, TreeError, TreePath};
 
 use crate::archive::Member;
 use crate::record::{Mismatch, checksum_like};
@@ -271,9 +271,9 @@ impl Installation<'_> {
     }
 
     fn join(&self, directory: &TreePath, path: &str) -> Result<TreePath, Error> {
-        directory.join(path).map_err(|source| Error::Path {
+        directory.join(path).map_err(|fault| Error::Path {
             wheel: self.wheel.label(),
-            source,
+            fault,
         })
     }
 
@@ -287,10 +287,12 @@ impl Installation<'_> {
         self.check_reserved(&path)?;
         self.record
             .insert(self.relative_to_site_packages(&path), row);
-        self.tree.insert(path, entry).map_err(|source| Error::Tree {
-            wheel: self.wheel.label(),
-            source,
-        })
+        self.tree
+            .insert(path, entry)
+            .map_err(|TreeError::Conflict { path, .. }| Error::Conflict {
+                wheel: self.wheel.label(),
+                path,
+            })
     }
 
     /// A file may add to the environment's directories, and be nothing else that it has.

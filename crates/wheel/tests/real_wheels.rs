@@ -12,7 +12,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use oci::{Source, Tree, TreePath};
+use oci::{Archived, Checksum, Content, Digest, Kind, Source, Tree, TreePath};
 use wheel::{Implementation, InstallOptions, Limits, RecordPolicy, Venv, Wheel, WheelFilename};
 
 #[test]
@@ -33,6 +33,7 @@ fn real_wheels_install_as_uv_installs_them() {
     };
     let uvs = uv_environment(&prefix, &wheels);
     let mut failed = Vec::new();
+    let start = std::time::Instant::now();
     let mut tree = venv.skeleton();
     for path in &wheels {
         match install(path, &venv) {
@@ -40,18 +41,36 @@ fn real_wheels_install_as_uv_installs_them() {
             Err(error) => failed.push(error),
         }
     }
+    let trees = start.elapsed();
+    check_checksums(&tree, &mut failed);
     let ours = scratch.path().join("ours");
     std::fs::create_dir(&ours).unwrap();
     testkit::materialise(&tree, &ours).unwrap();
     let ours = ours.join(venv.prefix.as_str());
     let differences = testkit::compare_with_uv(&ours, &uvs).unwrap();
-    eprintln!("{} wheels, {} entries", wheels.len(), tree.len());
+    let (wheels, entries) = (wheels.len(), tree.len());
+    eprintln!("{wheels} wheels to {entries} entries in {trees:?}");
     assert!(
         failed.is_empty() && differences.is_empty(),
         "failed:\n{}\ndifferences:\n{}",
         failed.join("\n"),
         differences.join("\n")
     );
+}
+
+/// What an encoder would do: every file has the checksum that RECORD gives for it.
+fn check_checksums(tree: &Tree, failed: &mut Vec<String>) {
+    for (path, entry) in tree.iter() {
+        let Kind::File(content) = &entry.kind else {
+            continue;
+        };
+        if let Content::Archived(Archived { checksum, .. }) = content
+            && let Some((Checksum::Sha256(expected), _)) = checksum
+            && *Digest::of(&testkit::read_content(content).unwrap()).as_bytes() != *expected
+        {
+            failed.push(format!("{}: checksum of {path}", entry.origin));
+        }
+    }
 }
 
 fn wheels_in(directory: &Path) -> Vec<PathBuf> {
@@ -90,7 +109,7 @@ fn install(path: &Path, venv: &Venv) -> Result<Tree, String> {
 /// Later wheels win, as they do when they are installed in that order.
 fn merge(tree: &mut Tree, files: Tree, failed: &mut Vec<String>) {
     for (path, entry) in files {
-        if entry.kind == oci::Kind::Directory {
+        if entry.kind == Kind::Directory {
             continue;
         }
         match tree.replace(path.clone(), entry.clone()) {

@@ -31,26 +31,52 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
     let project = Project::open(&global.project, args.profile.as_deref())?;
     let platforms = project.choose(&args.platforms)?;
     let names = names(&project, args)?;
-    args.outputs.iter().try_for_each(|output| output.check(platforms.len()))?;
+    args.outputs
+        .iter()
+        .try_for_each(|output| output.check(platforms.len()))?;
     let store = Store::open(global.store.as_deref())?;
     let progress = Progress::new(global.quiet);
     let fetcher = Fetcher::new(&store, &progress)?;
 
-    let lock = lock(&project, &platforms, args.locked, &store, &fetcher, &progress)?;
+    let lock = lock(
+        &project,
+        &platforms,
+        args.locked,
+        &store,
+        &fetcher,
+        &progress,
+    )?;
     seconds.lock = start.elapsed().as_secs_f64();
     let plans = platforms
         .iter()
         .filter_map(|platform| lock.platform(*platform))
         .map(|locked| Plan::new(&project, locked))
         .collect::<Result<Vec<_>, _>>()?;
-    let workshop = Workshop { project: &project, store: &store, date: clock::source_date()? };
+    let workshop = Workshop {
+        project: &project,
+        store: &store,
+        date: clock::source_date()?,
+    };
     let mirrors = Mirrors::find(&project, Some(&lock));
     let options = options(args);
-    let built = build::build(&workshop, &plans, &mirrors, options, &fetcher, &progress, &mut seconds)?;
+    let built = build::build(
+        &workshop,
+        &plans,
+        &mirrors,
+        options,
+        &fetcher,
+        &progress,
+        &mut seconds,
+    )?;
     summarise(&built, &progress);
 
     let writing = Instant::now();
-    let image = Named { built: &built, name: &names.name, tags: &names.tags, mtime: workshop.date };
+    let image = Named {
+        built: &built,
+        name: &names.name,
+        tags: &names.tags,
+        mtime: workshop.date,
+    };
     for output in &args.outputs {
         output.write(image, &store, options.threads)?;
         progress.line(&format!("wrote {output}"));
@@ -83,24 +109,46 @@ struct Names {
 }
 
 fn names(project: &Project, args: &BuildArgs) -> Result<Names, Failure> {
-    let tags = if args.tags.is_empty() { vec!["latest".to_owned()] } else { args.tags.clone() };
+    let tags = if args.tags.is_empty() {
+        vec!["latest".to_owned()]
+    } else {
+        args.tags.clone()
+    };
     // distribution-spec, section Pulling manifests: the form of a tag.
     let valid = |tag: &str| {
         let first = tag.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-        first && tag.len() <= 128 && tag.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        first
+            && tag.len() <= 128
+            && tag
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
     };
     if let Some(tag) = tags.iter().find(|tag| !valid(tag)) {
         return Err(Failure::new(format!("`{tag}` is no tag"))
             .hint("a tag has letters, digits, `_`, `.` and `-`, starts with none of the last two, and has 128 characters at most"));
     }
-    Ok(Names { name: args.name.clone().unwrap_or_else(|| project.display_name()), tags })
+    Ok(Names {
+        name: args.name.clone().unwrap_or_else(|| project.display_name()),
+        tags,
+    })
 }
 
 fn options(args: &BuildArgs) -> Options {
     Options {
-        threads: args.jobs.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN),
-        cache: if args.no_cache { Cache::Rebuild } else { Cache::Use },
-        blobs: if args.outputs.is_empty() { Blobs::Named } else { Blobs::Written },
+        threads: args
+            .jobs
+            .or_else(|| thread::available_parallelism().ok())
+            .unwrap_or(NonZeroUsize::MIN),
+        cache: if args.no_cache {
+            Cache::Rebuild
+        } else {
+            Cache::Use
+        },
+        blobs: if args.outputs.is_empty() {
+            Blobs::Named
+        } else {
+            Blobs::Written
+        },
     }
 }
 
@@ -123,9 +171,20 @@ fn lock(
         (Some(lock), None) => Ok(lock),
         (_, Some(why)) if locked => Err(stale(&path, &why).into()),
         (old, why) => {
-            let name = path.file_name().map(Path::new).unwrap_or(&path);
-            progress.line(&format!("writing {}: {}", name.display(), why.unwrap_or_default()));
-            let lock = fetcher.wait(resolving::lock(project, old.as_ref(), &Upgrade::Nothing, store, fetcher, progress))?;
+            let name = path.file_name().map_or(path.as_path(), Path::new);
+            progress.line(&format!(
+                "writing {}: {}",
+                name.display(),
+                why.unwrap_or_default()
+            ));
+            let lock = fetcher.wait(resolving::lock(
+                project,
+                old.as_ref(),
+                &Upgrade::Nothing,
+                store,
+                fetcher,
+                progress,
+            ))?;
             lock.write(&path)?;
             Ok(lock)
         }
@@ -134,8 +193,16 @@ fn lock(
 
 fn summarise(built: &Built, progress: &Progress) {
     for image in &built.images {
-        let made = image.layers.iter().filter(|layer| layer.state == LayerState::Built).count();
-        let size: u64 = image.layers.iter().map(|layer| layer.record.layer.size).sum();
+        let made = image
+            .layers
+            .iter()
+            .filter(|layer| layer.state == LayerState::Built)
+            .count();
+        let size: u64 = image
+            .layers
+            .iter()
+            .map(|layer| layer.record.layer.size)
+            .sum();
         progress.line(&format!(
             "{}: {} layers ({made} built now), {}",
             image.platform,

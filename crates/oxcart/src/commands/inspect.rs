@@ -46,10 +46,15 @@ struct LayerReport {
 /// Prints what is in the image at `args.image`.
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
     let (reader, name) = open(&args.image)?;
-    let top = reader.resolve(name.as_deref()).with_context(|| format!("cannot read {}", args.image))?;
+    let top = reader
+        .resolve(name.as_deref())
+        .with_context(|| format!("cannot read {}", args.image))?;
     let report = Report {
         digest: top.digest().to_string(),
-        platforms: manifests(&reader, &top)?.iter().map(|it| platform(&reader, it)).collect::<anyhow::Result<_>>()?,
+        platforms: manifests(&reader, &top)?
+            .iter()
+            .map(|it| platform(&reader, it))
+            .collect::<anyhow::Result<_>>()?,
     };
     if args.json {
         return super::print(&serde_json::to_string_pretty(&report)?);
@@ -61,7 +66,10 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
 /// `:TAG`.
 fn open(image: &str) -> anyhow::Result<(LayoutReader, Option<String>)> {
     let kinds = ["oci:", "oci-archive:", "docker-archive:"];
-    let place = kinds.iter().find_map(|kind| image.strip_prefix(kind)).unwrap_or(image);
+    let place = kinds
+        .iter()
+        .find_map(|kind| image.strip_prefix(kind))
+        .unwrap_or(image);
     let (path, name) = match place.rsplit_once(':') {
         Some((path, tag)) if !Path::new(place).exists() => (path, Some(tag.to_owned())),
         _ => (place, None),
@@ -71,7 +79,8 @@ fn open(image: &str) -> anyhow::Result<(LayoutReader, Option<String>)> {
             .hint("name a layout directory or an archive; images in registries cannot be inspected by this version")
             .into());
     }
-    let reader = LayoutReader::open(Path::new(path)).with_context(|| format!("cannot read {path}"))?;
+    let reader =
+        LayoutReader::open(Path::new(path)).with_context(|| format!("cannot read {path}"))?;
     Ok((reader, name))
 }
 
@@ -93,21 +102,38 @@ fn platform(reader: &LayoutReader, descriptor: &Descriptor) -> anyhow::Result<Pl
     let none = Vec::new();
     let diff_ids = config["rootfs"]["diff_ids"].as_array().unwrap_or(&none);
     let history = config["history"].as_array().unwrap_or(&none);
-    let history: Vec<_> = history.iter().filter(|it| it["empty_layer"] != Value::Bool(true)).collect();
+    let history: Vec<_> = history
+        .iter()
+        .filter(|it| it["empty_layer"] != Value::Bool(true))
+        .collect();
     let layers: Vec<_> = manifest
         .layers()
         .iter()
         .enumerate()
         .map(|(n, layer)| LayerReport {
             digest: layer.digest().to_string(),
-            diff_id: diff_ids.get(n).and_then(Value::as_str).unwrap_or_default().to_owned(),
+            diff_id: diff_ids
+                .get(n)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
             media_type: layer.media_type().to_string(),
             size: layer.size(),
-            created_by: history.get(n).map(|it| text(it, "created_by")).unwrap_or_default(),
-            comment: history.get(n).map(|it| text(it, "comment")).unwrap_or_default(),
+            created_by: history
+                .get(n)
+                .map(|it| text(it, "created_by"))
+                .unwrap_or_default(),
+            comment: history
+                .get(n)
+                .map(|it| text(it, "comment"))
+                .unwrap_or_default(),
         })
         .collect();
-    let parts = [text(&config, "os"), text(&config, "architecture"), text(&config, "variant")];
+    let parts = [
+        text(&config, "os"),
+        text(&config, "architecture"),
+        text(&config, "variant"),
+    ];
     let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     Ok(PlatformReport {
         platform: parts.join("/"),
@@ -131,7 +157,11 @@ fn text(report: &Report) -> String {
             bytes(platform.size)
         );
         for layer in &platform.layers {
-            let what = if layer.comment.is_empty() { &layer.created_by } else { &layer.comment };
+            let what = if layer.comment.is_empty() {
+                &layer.created_by
+            } else {
+                &layer.comment
+            };
             let short = layer.digest.get(..19).unwrap_or(&layer.digest);
             let _ = writeln!(out, "  {short} {:>12}  {what}", bytes(layer.size));
         }

@@ -35,7 +35,14 @@ pub(crate) fn run(global: &Global, args: &LockArgs) -> anyhow::Result<ExitCode> 
         Some("") => Upgrade::Everything,
         Some(name) => Upgrade::Package(name.to_owned()),
     };
-    let lock = fetcher.wait(resolving::lock(&project, old.as_ref(), &upgrade, &store, &fetcher, &progress))?;
+    let lock = fetcher.wait(resolving::lock(
+        &project,
+        old.as_ref(),
+        &upgrade,
+        &store,
+        &fetcher,
+        &progress,
+    ))?;
     lock.write(&path)?;
     super::print(&path.display().to_string())?;
     Ok(ExitCode::SUCCESS)
@@ -43,5 +50,6 @@ pub(crate) fn run(global: &Global, args: &LockArgs) -> anyhow::Result<ExitCode> 
 
 /// The failure of a command that needs a lock that is up to date.
 pub(super) fn stale(path: &std::path::Path, why: &str) -> Failure {
-    Failure::new(format!("{} is not up to date: {why}", path.display())).hint("run `oxcart lock`, and commit what it writes")
+    Failure::new(format!("{} is not up to date: {why}", path.display()))
+        .hint("run `oxcart lock`, and commit what it writes")
 }

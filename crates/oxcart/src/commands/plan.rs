@@ -22,11 +22,20 @@ pub(crate) fn run(global: &Global, args: &PlanArgs) -> anyhow::Result<()> {
     let old = Lock::read(&project.lock_file())?;
     let fresh = match &old {
         None => false,
-        Some(lock) => fetcher.wait(resolving::staleness(&project, lock, &platforms))?.is_none(),
+        Some(lock) => fetcher
+            .wait(resolving::staleness(&project, lock, &platforms))?
+            .is_none(),
     };
     let lock = match old {
         Some(lock) if fresh => lock,
-        old => fetcher.wait(resolving::lock(&project, old.as_ref(), &Upgrade::Nothing, &store, &fetcher, &progress))?,
+        old => fetcher.wait(resolving::lock(
+            &project,
+            old.as_ref(),
+            &Upgrade::Nothing,
+            &store,
+            &fetcher,
+            &progress,
+        ))?,
     };
     let plans = platforms
         .iter()
@@ -51,14 +60,33 @@ fn text(plan: &Plan) -> String {
         let size = step.fetched_bytes().map(bytes).unwrap_or_default();
         let _ = writeln!(out, "  {:6} {size:>12}  {}", step.kind(), step.title());
     }
-    let total: u64 = plan.steps.iter().filter_map(crate::plan::Step::fetched_bytes).sum();
-    let _ = writeln!(out, "  {} layers, {} to fetch at most", plan.steps.len(), bytes(total));
+    let total: u64 = plan
+        .steps
+        .iter()
+        .filter_map(crate::plan::Step::fetched_bytes)
+        .sum();
+    let _ = writeln!(
+        out,
+        "  {} layers, {} to fetch at most",
+        plan.steps.len(),
+        bytes(total)
+    );
     let config = &plan.config;
-    let command: Vec<_> = config.entrypoint.iter().chain(&config.cmd).flatten().cloned().collect();
+    let command: Vec<_> = config
+        .entrypoint
+        .iter()
+        .chain(&config.cmd)
+        .flatten()
+        .cloned()
+        .collect();
     let _ = writeln!(
         out,
         "  runs {} as {} in {}\n",
-        if command.is_empty() { "nothing by itself".to_owned() } else { command.join(" ") },
+        if command.is_empty() {
+            "nothing by itself".to_owned()
+        } else {
+            command.join(" ")
+        },
         config.user.as_deref().unwrap_or("root"),
         config.workdir.as_deref().unwrap_or("/"),
     );

@@ -14,11 +14,16 @@ pub(crate) fn run(global: &Global, command: &StoreCommand) -> anyhow::Result<()>
         }
         StoreCommand::Size { json: false } => {
             let sizes = store.sizes()?;
-            let mut lines: Vec<_> = sizes.iter().map(|(kind, usage)| line(kind, *usage)).collect();
-            let total = sizes.iter().fold(Usage::default(), |sum, (_, usage)| Usage {
-                files: sum.files + usage.files,
-                bytes: sum.bytes + usage.bytes,
-            });
+            let mut lines: Vec<_> = sizes
+                .iter()
+                .map(|(kind, usage)| line(kind, *usage))
+                .collect();
+            let total = sizes
+                .iter()
+                .fold(Usage::default(), |sum, (_, usage)| Usage {
+                    files: sum.files + usage.files,
+                    bytes: sum.bytes + usage.bytes,
+                });
             lines.push(line("total", total));
             super::print(&lines.join("\n"))
         }
@@ -30,5 +35,9 @@ pub(crate) fn run(global: &Global, command: &StoreCommand) -> anyhow::Result<()>
 }
 
 fn line(what: &str, usage: Usage) -> String {
-    format!("{what:12} {:>12} in {} files", bytes(usage.bytes), usage.files)
+    format!(
+        "{what:12} {:>12} in {} files",
+        bytes(usage.bytes),
+        usage.files
+    )
 }

@@ -144,12 +144,15 @@ pub(crate) fn read(directory: &Path) -> Result<(Document, PathBuf), Failure> {
         let table: toml::Table = toml::from_str(&text).map_err(|error| syntax(&shared, &error))?;
         let tool = table.get("tool").and_then(|tool| tool.get("oxcart"));
         if let Some(tool) = tool {
-            let document = Document::deserialize(tool.clone()).map_err(|error| syntax(&shared, &error))?;
+            let document =
+                Document::deserialize(tool.clone()).map_err(|error| syntax(&shared, &error))?;
             return Ok((document, shared));
         }
     }
-    Err(Failure::new(format!("no oxcart.toml in {}", directory.display()))
-        .hint("`oxcart init` writes one from what is there; --project names another directory"))
+    Err(
+        Failure::new(format!("no oxcart.toml in {}", directory.display()))
+            .hint("`oxcart init` writes one from what is there; --project names another directory"),
+    )
 }
 
 /// A message that names the file and the line, with the nearest key for an unknown one.
@@ -182,13 +185,25 @@ mod tests {
         std::fs::write(directory.path().join("oxcart.toml"), text).unwrap();
         let failure = read(directory.path()).unwrap_err();
         let hint = format!("{failure:?}");
-        hint.split("hint: ").nth(1).unwrap().split(", source").next().unwrap().to_owned()
+        hint.split("hint: ")
+            .nth(1)
+            .unwrap()
+            .split(", source")
+            .next()
+            .unwrap()
+            .to_owned()
     }
 
     #[test]
     fn an_unknown_key_gets_the_nearest_one() {
-        assert_eq!(fault("[image]\nplatfroms = []\n"), r#"Some("did you mean `platforms`?")"#);
-        assert_eq!(fault("[dependecies]\n"), r#"Some("did you mean `dependencies`?")"#);
+        assert_eq!(
+            fault("[image]\nplatfroms = []\n"),
+            r#"Some("did you mean `platforms`?")"#
+        );
+        assert_eq!(
+            fault("[dependecies]\n"),
+            r#"Some("did you mean `dependencies`?")"#
+        );
         assert!(fault("[config]\nzzzzzz = 1\n").contains("known here: user, workdir"));
     }
 
@@ -196,7 +211,11 @@ mod tests {
     fn pyproject_may_hold_it() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("pyproject.toml");
-        std::fs::write(&file, "[project]\nname = 'x'\n[tool.oxcart.image]\nname = 'r/x'\n").unwrap();
+        std::fs::write(
+            &file,
+            "[project]\nname = 'x'\n[tool.oxcart.image]\nname = 'r/x'\n",
+        )
+        .unwrap();
         let (document, found) = read(directory.path()).unwrap();
         assert_eq!((document.image.name.as_deref(), found), (Some("r/x"), file));
     }

@@ -86,27 +86,44 @@ impl Project {
     /// can't do without one.
     pub(crate) fn display_name(&self) -> String {
         self.name.clone().unwrap_or_else(|| {
-            let name = self.directory.file_name().unwrap_or_default().to_string_lossy();
-            name.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+            let name = self
+                .directory
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy();
+            name.to_lowercase()
+                .replace(|c: char| !c.is_ascii_alphanumeric(), "-")
         })
     }
 
     /// The platforms to build: all, or those `chosen`, each of which must be one of the project's.
     pub(crate) fn choose(&self, chosen: &[Platform]) -> Result<Vec<Platform>, Failure> {
-        let known: Vec<_> = self.platforms.iter().map(|(platform, _)| *platform).collect();
+        let known: Vec<_> = self
+            .platforms
+            .iter()
+            .map(|(platform, _)| *platform)
+            .collect();
         if let Some(unknown) = chosen.iter().find(|platform| !known.contains(platform)) {
             let known: Vec<_> = known.iter().map(ToString::to_string).collect();
-            return Err(Failure::new(format!("the project is not built for {unknown}")).hint(format!(
-                "it has {}; add the platform to [image] platforms",
-                known.join(", ")
-            )));
+            return Err(
+                Failure::new(format!("the project is not built for {unknown}")).hint(format!(
+                    "it has {}; add the platform to [image] platforms",
+                    known.join(", ")
+                )),
+            );
         }
-        Ok(known.into_iter().filter(|it| chosen.is_empty() || chosen.contains(it)).collect())
+        Ok(known
+            .into_iter()
+            .filter(|it| chosen.is_empty() || chosen.contains(it))
+            .collect())
     }
 
     /// What `platform` depends on.
     pub(crate) fn dependencies(&self, platform: Platform) -> Option<&Dependencies> {
-        self.platforms.iter().find(|(it, _)| *it == platform).map(|(_, dependencies)| dependencies)
+        self.platforms
+            .iter()
+            .find(|(it, _)| *it == platform)
+            .map(|(_, dependencies)| dependencies)
     }
 }
 
@@ -122,12 +139,17 @@ impl Checker {
         let names: Vec<_> = profiles.keys().cloned().collect();
         let chosen = match profile {
             None => None,
-            Some(name) => Some(profiles.remove(name).ok_or_else(|| self.no_profile(name, &names))?),
+            Some(name) => Some(
+                profiles
+                    .remove(name)
+                    .ok_or_else(|| self.no_profile(name, &names))?,
+            ),
         };
         let chosen = chosen.unwrap_or_default();
-        let platforms = chosen.platforms.or(document.image.platforms).unwrap_or_else(|| {
-            vec![Platform::Amd64.to_string(), Platform::Arm64.to_string()]
-        });
+        let platforms = chosen
+            .platforms
+            .or(document.image.platforms)
+            .unwrap_or_else(|| vec![Platform::Amd64.to_string(), Platform::Arm64.to_string()]);
         for name in document.platform.keys().chain(chosen.platform.keys()) {
             self.platform(name, "[platform]")?;
         }
@@ -142,7 +164,12 @@ impl Checker {
                     .get(name)
                     .and_then(|table| table.dependencies.as_ref())
                     .or(chosen.dependencies.as_ref())
-                    .or_else(|| document.platform.get(name).and_then(|table| table.dependencies.as_ref()))
+                    .or_else(|| {
+                        document
+                            .platform
+                            .get(name)
+                            .and_then(|table| table.dependencies.as_ref())
+                    })
                     .unwrap_or(&document.dependencies);
                 Ok((platform, self.dependencies(table)?))
             })
@@ -150,12 +177,19 @@ impl Checker {
         if platforms.is_empty() {
             return Err(self.fault("[image] platforms is empty"));
         }
-        if let Some(twice) = (1..platforms.len()).find(|&n| platforms[..n].iter().any(|(it, _)| *it == platforms[n].0)) {
-            return Err(self.fault(&format!("[image] platforms has {} twice", platforms[twice].0)));
+        if let Some(twice) = (1..platforms.len())
+            .find(|&n| platforms[..n].iter().any(|(it, _)| *it == platforms[n].0))
+        {
+            return Err(self.fault(&format!(
+                "[image] platforms has {} twice",
+                platforms[twice].0
+            )));
         }
         let max_layers = document.image.max_layers.unwrap_or(64);
         if !(8..=LAYER_LIMIT).contains(&max_layers) {
-            return Err(self.fault(&format!("[image] max-layers is {max_layers}: it can be 8 to {LAYER_LIMIT}")));
+            return Err(self.fault(&format!(
+                "[image] max-layers is {max_layers}: it can be 8 to {LAYER_LIMIT}"
+            )));
         }
         let encoder = match &document.image.compression {
             None => Encoder::default(),
@@ -177,7 +211,11 @@ impl Checker {
             platforms,
             system: chosen.system.unwrap_or(document.system).packages,
             debian: self.debian(document.debian),
-            apps: document.app.into_iter().map(|table| self.app(table)).collect::<Result<_, _>>()?,
+            apps: document
+                .app
+                .into_iter()
+                .map(|table| self.app(table))
+                .collect::<Result<_, _>>()?,
             config: self.config(document.config)?,
             directory: self.directory,
         })
@@ -193,7 +231,8 @@ impl Checker {
             None if known.is_empty() => format!("add [profile.{name}.dependencies]"),
             None => format!("known: {}", known.join(", ")),
         };
-        self.fault(&format!("there is no [profile.{name}]")).hint(hint)
+        self.fault(&format!("there is no [profile.{name}]"))
+            .hint(hint)
     }
 
     fn platform(&self, name: &str, place: &str) -> Result<Platform, Failure> {
@@ -211,7 +250,9 @@ impl Checker {
         if text == "scratch" {
             return Ok(Base::Scratch);
         }
-        let known: Vec<_> = deb::base::Base::codenames().map(|name| format!("\"debian:{name}\"")).collect();
+        let known: Vec<_> = deb::base::Base::codenames()
+            .map(|name| format!("\"debian:{name}\""))
+            .collect();
         let known = format!("use {} or \"scratch\"", known.join(", "));
         match text.strip_prefix("debian:") {
             Some(codename) => deb::base::Base::of(codename).map(Base::Debian).ok_or_else(|| {
@@ -225,16 +266,22 @@ impl Checker {
 
     fn image_path(&self, text: &str, place: &str) -> Result<TreePath, Failure> {
         if !text.starts_with('/') {
-            return Err(self.fault(&format!("{place} is `{text}`")).hint("write the path in the image from its root: it starts with `/`"));
+            return Err(self
+                .fault(&format!("{place} is `{text}`"))
+                .hint("write the path in the image from its root: it starts with `/`"));
         }
-        TreePath::new(text.trim_end_matches('/'))
-            .map_err(|error| self.fault(&format!("{place} is no path in an image")).caused_by(error))
+        TreePath::new(text.trim_end_matches('/')).map_err(|error| {
+            self.fault(&format!("{place} is no path in an image"))
+                .caused_by(error)
+        })
     }
 
     fn dependencies(&self, table: &DependenciesTable) -> Result<Dependencies, Failure> {
         let mut inputs = Vec::new();
         for path in &table.requirements {
-            inputs.push(resolve::Input::RequirementsFile(self.existing(path, "requirements file")?));
+            inputs.push(resolve::Input::RequirementsFile(
+                self.existing(path, "requirements file")?,
+            ));
         }
         if table.pyproject {
             inputs.push(resolve::Input::Pyproject {
@@ -247,14 +294,25 @@ impl Checker {
                 .fault("[dependencies] has extras or groups, and nothing that they are of")
                 .hint("add `pyproject = true`"));
         }
-        inputs.extend(table.packages.iter().cloned().map(resolve::Input::Requirement));
+        inputs.extend(
+            table
+                .packages
+                .iter()
+                .cloned()
+                .map(resolve::Input::Requirement),
+        );
         let record = table
             .record
             .iter()
             .map(|(name, record)| {
-                let name = name.parse().map_err(|error: uv_normalize::InvalidNameError| {
-                    self.fault(&format!("[dependencies] record: `{name}` is no package name")).caused_by(error)
-                })?;
+                let name = name
+                    .parse()
+                    .map_err(|error: uv_normalize::InvalidNameError| {
+                        self.fault(&format!(
+                            "[dependencies] record: `{name}` is no package name"
+                        ))
+                        .caused_by(error)
+                    })?;
                 Ok((name, *record))
             })
             .collect::<Result<_, Failure>>()?;
@@ -290,7 +348,11 @@ impl Checker {
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
             .filter(|name| self.file.file_name().is_none_or(|own| own != name.as_str()))
             .collect();
-        nearest(missing.file_name()?.to_str()?, names.iter().map(String::as_str)).map(str::to_owned)
+        nearest(
+            missing.file_name()?.to_str()?,
+            names.iter().map(String::as_str),
+        )
+        .map(str::to_owned)
     }
 
     fn debian(&self, mut table: DebianTable) -> DebianTable {
@@ -316,7 +378,11 @@ impl Checker {
         if let Some(workdir) = &table.workdir {
             self.image_path(workdir, "[config] workdir")?;
         }
-        if let Some(name) = table.env.keys().find(|name| name.is_empty() || name.contains('=')) {
+        if let Some(name) = table
+            .env
+            .keys()
+            .find(|name| name.is_empty() || name.contains('='))
+        {
             return Err(self.fault(&format!("[config] env: `{name}` is no variable name")));
         }
         Ok(table)

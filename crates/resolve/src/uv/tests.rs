@@ -25,15 +25,31 @@ fn each_target_gets_its_best_wheel() {
         (Arch::Aarch64, glibc(17), "3.13.5", DEMO[1]),
         (Arch::Aarch64, glibc(36), "3.14.0", DEMO[4]),
         (Arch::Aarch64, glibc(31), "3.12.9", DEMO[8]),
-        (Arch::Aarch64, Libc::Musl { major: 1, minor: 2 }, "3.13.5", DEMO[5]),
+        (
+            Arch::Aarch64,
+            Libc::Musl { major: 1, minor: 2 },
+            "3.13.5",
+            DEMO[5],
+        ),
         (Arch::X86_64, glibc(36), "3.13.5", DEMO[6]),
         (Arch::Armv7l, glibc(36), "3.13.5", DEMO[7]),
-        (Arch::Armv7l, Libc::Musl { major: 1, minor: 2 }, "3.11.2", DEMO[0]),
+        (
+            Arch::Armv7l,
+            Libc::Musl { major: 1, minor: 2 },
+            "3.11.2",
+            DEMO[0],
+        ),
     ] {
-        let target = Target { arch, libc, python: python.to_owned() };
+        let target = Target {
+            arch,
+            libc,
+            python: python.to_owned(),
+        };
         let request = harness.request(target, requirements_of(&["demo"]));
         let resolution = resolve(&request).unwrap();
-        let [demo] = &resolution.wheels[..] else { panic!("{resolution:?}") };
+        let [demo] = &resolution.wheels[..] else {
+            panic!("{resolution:?}")
+        };
         assert_eq!(demo.filename, expected, "{}", request.target);
         assert_eq!(demo.sha256.as_deref(), Some(&wheel(expected).sha256()[..]));
         assert_eq!(demo.size, Some(wheel(expected).build().len() as u64));
@@ -51,7 +67,10 @@ fn the_higher_build_tag_wins() {
         "demo-1.0-9-py3-none-any.whl",
     ]);
     let resolution = harness.resolve(&["demo"]).unwrap();
-    assert_eq!(resolution.wheels[0].filename, "demo-1.0-10-py3-none-any.whl");
+    assert_eq!(
+        resolution.wheels[0].filename,
+        "demo-1.0-10-py3-none-any.whl"
+    );
 }
 
 #[test]
@@ -69,11 +88,21 @@ fn markers_and_extras_choose_the_dependencies() {
     for name in ["base", "arm", "intel", "windows", "old", "fast"] {
         index.add(&WheelBuilder::simple(name, "1.0"));
     }
-    let harness = Harness { index, directory: tempfile::tempdir().unwrap() };
+    let harness = Harness {
+        index,
+        directory: tempfile::tempdir().unwrap(),
+    };
     let inputs = ["app[speed]", "base", "intel; platform_machine == 'x86_64'"];
     let resolution = harness.resolve(&inputs).unwrap();
-    assert_eq!(pins(&resolution), ["app==1.0", "arm==1.0", "base==1.0", "fast==1.0"]);
-    let requested: Vec<bool> = resolution.wheels.iter().map(|wheel| wheel.requested).collect();
+    assert_eq!(
+        pins(&resolution),
+        ["app==1.0", "arm==1.0", "base==1.0", "fast==1.0"]
+    );
+    let requested: Vec<bool> = resolution
+        .wheels
+        .iter()
+        .map(|wheel| wheel.requested)
+        .collect();
     assert_eq!(requested, [true, false, true, false]);
     assert_eq!(resolution.wheels[0].dependencies, ["arm", "base", "fast"]);
     assert!(resolution.warnings.is_empty(), "{:?}", resolution.warnings);
@@ -87,18 +116,27 @@ fn the_metadata_is_that_of_the_chosen_wheel() {
         "arm-1.0-py3-none-any.whl",
         "intel-1.0-py3-none-any.whl",
     ]);
-    assert_eq!(pins(&harness.resolve(&["demo"]).unwrap()), ["arm==1.0", "demo==1.0"]);
+    assert_eq!(
+        pins(&harness.resolve(&["demo"]).unwrap()),
+        ["arm==1.0", "demo==1.0"]
+    );
 }
 
 #[test]
 fn poorer_indexes_do() {
-    let harness = Harness::with(&["demo-1.0-py3-none-any.whl needs=other", "other-2-py3-none-any.whl"]);
+    let harness = Harness::with(&[
+        "demo-1.0-py3-none-any.whl needs=other",
+        "other-2-py3-none-any.whl",
+    ]);
     harness.index.without_json();
     let html = harness.resolve(&["demo"]).unwrap();
     assert_eq!(pins(&html), ["demo==1.0", "other==2"]);
     assert!(html.wheels[0].sha256.is_some());
 
-    let harness = Harness::with(&["demo-1.0-py3-none-any.whl needs=other", "other-2-py3-none-any.whl"]);
+    let harness = Harness::with(&[
+        "demo-1.0-py3-none-any.whl needs=other",
+        "other-2-py3-none-any.whl",
+    ]);
     harness.index.without_hashes().without_metadata();
     let bare = harness.resolve(&["demo"]).unwrap();
     assert_eq!(pins(&bare), ["demo==1.0", "other==2"]);
@@ -108,7 +146,9 @@ fn poorer_indexes_do() {
 #[test]
 fn a_busy_index_is_asked_again() {
     let harness = Harness::with(&["demo-1.0-py3-none-any.whl"]);
-    harness.index.fault("/simple/demo/", Fault::Unavailable { times: 2 });
+    harness
+        .index
+        .fault("/simple/demo/", Fault::Unavailable { times: 2 });
     assert_eq!(pins(&harness.resolve(&["demo"]).unwrap()), ["demo==1.0"]);
     assert_eq!(harness.index.requests("/simple/demo/"), 3);
 }
@@ -119,7 +159,10 @@ fn the_first_index_that_has_a_package_is_the_one() {
     let first = PackageIndex::of([&WheelBuilder::simple("demo", "1.0")]);
     let mut request = harness.request(arm64(), requirements_of(&["demo", "other"]));
     request.index.extra = vec![first.url()];
-    assert_eq!(pins(&resolve(&request).unwrap()), ["demo==1.0", "other==1.0"]);
+    assert_eq!(
+        pins(&resolve(&request).unwrap()),
+        ["demo==1.0", "other==1.0"]
+    );
 }
 
 #[test]
@@ -135,7 +178,10 @@ fn find_links_add_to_the_index_and_do_without_it() {
     let resolution = resolve(&request).unwrap();
     assert_eq!(pins(&resolution), ["demo==1.1"]);
     let path = links.join(newer.filename());
-    assert_eq!(resolution.wheels[0].url, format!("file://{}", path.display()));
+    assert_eq!(
+        resolution.wheels[0].url,
+        format!("file://{}", path.display())
+    );
     assert_eq!(resolution.wheels[0].sha256, None);
 
     harness.index.forget();
@@ -148,7 +194,10 @@ fn find_links_add_to_the_index_and_do_without_it() {
     request.index.no_index = true;
     request.index.find_links = vec![page.index.links_url()];
     let resolution = resolve(&request).unwrap();
-    assert_eq!(resolution.wheels[0].url, page.index.file_url("demo-1.0-py3-none-any.whl"));
+    assert_eq!(
+        resolution.wheels[0].url,
+        page.index.file_url("demo-1.0-py3-none-any.whl")
+    );
     assert!(resolution.wheels[0].sha256.is_some());
 }
 
@@ -169,7 +218,10 @@ fn wheels_can_be_named_by_url_and_path() {
     assert_eq!(resolution.wheels[1].sha256, Some(hash));
     assert_eq!(resolution.wheels[1].index, None);
     let path = harness.path(&near.filename());
-    assert_eq!(resolution.wheels[2].url, format!("file://{}", path.display()));
+    assert_eq!(
+        resolution.wheels[2].url,
+        format!("file://{}", path.display())
+    );
     assert!(resolution.wheels[2].requested);
 }
 
@@ -196,31 +248,51 @@ fn a_request_can_limit_replace_leave_out_and_prefer() {
         &|request| request.overrides = vec!["lib>=2".to_owned()],
         &["app==1.0", "extra==1.0", "lib==2.0"],
     );
-    check(&|request| request.exclude = vec!["Extra".to_owned()], &["app==1.0", "lib==1.1"]);
+    check(
+        &|request| request.exclude = vec!["Extra".to_owned()],
+        &["app==1.0", "lib==1.1"],
+    );
     let prefer = |version: &str| [("lib".to_owned(), version.to_owned())].into();
-    check(&|request| request.prefer = prefer("1.0"), &["app==1.0", "extra==1.0", "lib==1.0"]);
-    check(&|request| request.prefer = prefer("2.0"), &["app==1.0", "extra==1.0", "lib==1.1"]);
+    check(
+        &|request| request.prefer = prefer("1.0"),
+        &["app==1.0", "extra==1.0", "lib==1.0"],
+    );
+    check(
+        &|request| request.prefer = prefer("2.0"),
+        &["app==1.0", "extra==1.0", "lib==1.1"],
+    );
 }
 
 #[test]
 fn a_yanked_version_is_taken_only_when_pinned() {
     let harness = Harness::with(&["demo-1.0-py3-none-any.whl", "demo-1.1-py3-none-any.whl"]);
-    harness.index.yank("demo-1.1-py3-none-any.whl", "wrong licence");
+    harness
+        .index
+        .yank("demo-1.1-py3-none-any.whl", "wrong licence");
     assert_eq!(pins(&harness.resolve(&["demo"]).unwrap()), ["demo==1.0"]);
     let pinned = harness.resolve(&["demo==1.1"]).unwrap();
     assert_eq!(pins(&pinned), ["demo==1.1"]);
-    assert_eq!(pinned.warnings, ["`demo==1.1` is yanked (reason: \"wrong licence\")"]);
+    assert_eq!(
+        pinned.warnings,
+        ["`demo==1.1` is yanked (reason: \"wrong licence\")"]
+    );
 }
 
 #[test]
 fn credentials_reach_the_index_and_nothing_else() {
-    let harness = Harness::with(&["demo-1.0-py3-none-any.whl needs=other", "other-1-py3-none-any.whl"]);
+    let harness = Harness::with(&[
+        "demo-1.0-py3-none-any.whl needs=other",
+        "other-1-py3-none-any.whl",
+    ]);
     harness.index.require_credentials("ann", "s3cret");
     let mut request = harness.request(arm64(), requirements_of(&["demo"]));
     request.index.default = Some(harness.index.url_with_credentials("ann", "s3cret"));
     let resolution = resolve(&request).unwrap();
     assert_eq!(pins(&resolution), ["demo==1.0", "other==1"]);
-    assert!(!format!("{resolution:?}").contains("s3cret"), "{resolution:?}");
+    assert!(
+        !format!("{resolution:?}").contains("s3cret"),
+        "{resolution:?}"
+    );
     assert_eq!(resolution.wheels[0].index, Some(harness.index.url()));
 }
 
@@ -241,7 +313,10 @@ fn what_the_image_cannot_answer_is_warned_of() {
 
 #[test]
 fn hashes_are_obeyed() {
-    let harness = Harness::with(&["demo-1.0-py3-none-any.whl", "demo-1.0-cp313-cp313-linux_aarch64.whl"]);
+    let harness = Harness::with(&[
+        "demo-1.0-py3-none-any.whl",
+        "demo-1.0-cp313-cp313-linux_aarch64.whl",
+    ]);
     let pure = wheel("demo-1.0-py3-none-any.whl").sha256();
     let file = harness.file(
         "requirements.txt",
@@ -269,9 +344,8 @@ fn targets_resolve_side_by_side_in_one_cache() {
             crate::resolve(&requests[2])
         )
     });
-    let filename = |found: Result<crate::Resolution, crate::Error>| {
-        found.unwrap().wheels[0].filename.clone()
-    };
+    let filename =
+        |found: Result<crate::Resolution, crate::Error>| found.unwrap().wheels[0].filename.clone();
     assert_eq!(filename(found.0), DEMO[6]);
     assert_eq!(filename(found.1), DEMO[2]);
     assert_eq!(filename(found.2), DEMO[7]);

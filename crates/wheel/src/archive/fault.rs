@@ -1,7 +1,5 @@
 //! What can be wrong with an archive and with a member of it.
 
-use std::io;
-
 use oci::PathFault;
 
 /// What is wrong with an archive as a whole. Reads on after the archive's name.
@@ -87,7 +85,7 @@ pub enum ArchiveFault {
 }
 
 /// What is wrong with a member of an archive. Reads on after the member's name.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MemberFault {
     /// Not UTF-8.
     #[error("has a name that is not UTF-8")]
@@ -147,7 +145,7 @@ pub enum MemberFault {
     #[error("has no local header where the central directory says")]
     NoLocalHeader,
     /// The central header says otherwise than the local one or the data descriptor.
-    #[error("has a {what} that its headers do not agree on")]
+    #[error("has headers that do not agree on its {what}")]
     Disagree {
         /// Which field.
         what: &'static str,
@@ -187,9 +185,6 @@ pub enum MemberFault {
         /// The limit.
         limit: u64,
     },
-    /// The data cannot be read or inflated.
-    #[error("cannot be unpacked")]
-    Broken(#[source] io::Error),
     /// The data inflates to another size.
     #[error("does not unpack to the {stated} bytes that it should have")]
     OtherSize {

@@ -339,14 +339,14 @@ fn both_headers_agree() {
         let changed = parts.bytes[at] ^ 1;
         parts.set(at, &[changed]).fault()
     };
-    insta::assert_snapshot!(check(6), @r#"demo.whl: member "b.py" has a flags that its headers do not agree on"#);
-    insta::assert_snapshot!(check(8), @r#"demo.whl: member "b.py" has a compression method that its headers do not agree on"#);
-    insta::assert_snapshot!(check(14), @r#"demo.whl: member "b.py" has a CRC-32 that its headers do not agree on"#);
-    insta::assert_snapshot!(check(18), @r#"demo.whl: member "b.py" has a size that its headers do not agree on"#);
-    insta::assert_snapshot!(check(22), @r#"demo.whl: member "b.py" has a size that its headers do not agree on"#);
-    insta::assert_snapshot!(check(30), @r#"demo.whl: member "b.py" has a name that its headers do not agree on"#);
+    insta::assert_snapshot!(check(6), @r#"demo.whl: member "b.py" has headers that do not agree on its flags"#);
+    insta::assert_snapshot!(check(8), @r#"demo.whl: member "b.py" has headers that do not agree on its compression method"#);
+    insta::assert_snapshot!(check(14), @r#"demo.whl: member "b.py" has headers that do not agree on its CRC-32"#);
+    insta::assert_snapshot!(check(18), @r#"demo.whl: member "b.py" has headers that do not agree on its size"#);
+    insta::assert_snapshot!(check(22), @r#"demo.whl: member "b.py" has headers that do not agree on its size"#);
+    insta::assert_snapshot!(check(30), @r#"demo.whl: member "b.py" has headers that do not agree on its name"#);
     insta::assert_snapshot!(check(0), @r#"demo.whl: member "b.py" has no local header where the central directory says"#);
-    insta::assert_snapshot!(fault(&one(|member| member.uncompressed_size = 6)), @r#"demo.whl: member "a" has a size that its headers do not agree on"#);
+    insta::assert_snapshot!(fault(&one(|member| member.uncompressed_size = 6)), @r#"demo.whl: member "a" has headers that do not agree on its size"#);
 }
 
 #[test]
@@ -387,12 +387,12 @@ fn data_descriptors() {
         assert!(open(&with(&all).bytes).is_ok());
     }
     let wrong = [signature, vec![0; 4], narrow.clone()].concat();
-    insta::assert_snapshot!(with(&wrong).fault(), @r#"demo.whl: member "a" has a data descriptor that its headers do not agree on"#);
-    assert!(with(&[]).fault().contains("data descriptor"));
+    insta::assert_snapshot!(with(&wrong).fault(), @r#"demo.whl: member "a" has headers that do not agree on its data descriptor"#);
+    assert!(with(&[]).fault().ends_with("data descriptor"));
     assert!(
         with(&[crc32, narrow, vec![0; 40]].concat())
             .fault()
-            .contains("data descriptor")
+            .ends_with("data descriptor")
     );
 }
 

@@ -1,0 +1,194 @@
+//! Entries: the requirements of a request as uv's resolver wants them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::str::FromStr;
+
+use uv_configuration::{Constraints, Excludes, HashCheckingMode, Overrides};
+use uv_distribution_filename::DistExtension;
+use uv_distribution_types::{Requirement, RequirementSource, UnresolvedRequirement};
+use uv_normalize::PackageName;
+use uv_pep508::MarkerEnvironment;
+use uv_pypi_types::ResolverMarkerEnvironment;
+use uv_requirements_txt::{RequirementEntry, RequirementsTxtRequirement};
+use uv_resolver::{Exclusions, Manifest, Preference, Preferences};
+use uv_types::HashStrategy;
+
+use crate::diagnose;
+use crate::error::{Error, NotAWheel, Place};
+use crate::input::{Entry, Inputs};
+use crate::request::Request;
+use crate::uv::environment;
+
+/// The requirements of the inputs and of the request itself.
+pub(crate) struct Entries {
+    pub(crate) requirements: Vec<Entry>,
+    pub(crate) constraints: Vec<Entry>,
+    overrides: Vec<Entry>,
+}
+
+impl Entries {
+    pub(crate) fn gather(request: &Request, inputs: &Inputs) -> Result<Self, Error> {
+        let parse = |texts: &[String]| -> Result<Vec<Entry>, Error> {
+            let directory = std::env::current_dir().unwrap_or_default();
+            let parse = |text: &String| Entry::parse(text, &directory, Place::Given(text.clone()));
+            texts.iter().map(parse).collect()
+        };
+        let mut constraints = inputs.constraints.clone();
+        constraints.extend(parse(&request.constraints)?);
+        Ok(Self {
+            requirements: inputs.requirements.clone(),
+            constraints,
+            overrides: parse(&request.overrides)?,
+        })
+    }
+
+    /// Refuses what is no wheel, unless its marker excludes it anyway.
+    pub(crate) fn check(&self, markers: &MarkerEnvironment) -> Result<(), Error> {
+        for entry in self.requirements.iter().chain(&self.overrides) {
+            if !entry.requirement.evaluate_markers(Some(markers), &[]) {
+                continue;
+            }
+            if let RequirementSource::Path { install_path, .. }
+            | RequirementSource::Directory { install_path, .. } = &entry.requirement.source
+                && !install_path.exists()
+            {
+                return Err(Error::MissingFile {
+                    path: install_path.to_path_buf(),
+                });
+            }
+            let kind = match &entry.requirement.source {
+                RequirementSource::Registry { .. }
+                | RequirementSource::Url {
+                    ext: DistExtension::Wheel,
+                    ..
+                }
+                | RequirementSource::Path {
+                    ext: DistExtension::Wheel,
+                    ..
+                } => continue,
+                RequirementSource::Url { .. } | RequirementSource::Path { .. } => {
+                    NotAWheel::Archive
+                }
+                RequirementSource::GitDirectory { .. } | RequirementSource::GitPath { .. } => {
+                    NotAWheel::Repository
+                }
+                RequirementSource::Directory {
+                    editable: Some(true),
+                    ..
+                } => NotAWheel::Editable,
+                RequirementSource::Directory { .. } => NotAWheel::Directory,
+            };
+            return Err(Error::NotAWheel {
+                requirement: entry.text(),
+                kind,
+            });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn manifest(
+        &self,
+        request: &Request,
+        markers: &MarkerEnvironment,
+    ) -> Result<Manifest, Error> {
+        let plain = |entries: &[Entry]| -> Vec<Requirement> {
+            entries
+                .iter()
+                .map(|entry| entry.requirement.clone())
+                .collect()
+        };
+        let excludes = request
+            .exclude
+            .iter()
+            .map(|name| package_name(name))
+            .collect::<Result<Excludes, _>>()?;
+        Ok(Manifest::new(
+            plain(&self.requirements),
+            Constraints::from_requirements(plain(&self.constraints).into_iter()),
+            Overrides::from_requirements(plain(&self.overrides)),
+            excludes,
+            preferences(&request.prefer, markers)?,
+            None,
+            BTreeSet::new(),
+            Exclusions::default(),
+            Vec::new(),
+        ))
+    }
+
+    pub(crate) fn free(&self, request: &Request) -> Result<Vec<PackageName>, Error> {
+        let overridden = self
+            .overrides
+            .iter()
+            .map(|entry| Ok(entry.requirement.name.clone()));
+        let allowed = request
+            .allow_downgrade
+            .iter()
+            .map(|name| package_name(name));
+        overridden.chain(allowed).collect()
+    }
+
+    pub(crate) fn hasher(
+        &self,
+        inputs: &Inputs,
+        markers: &MarkerEnvironment,
+    ) -> Result<HashStrategy, Error> {
+        let mode = if inputs.require_hashes {
+            HashCheckingMode::Require
+        } else {
+            HashCheckingMode::Verify
+        };
+        let requirements: Vec<(UnresolvedRequirement, &[String])> = self
+            .requirements
+            .iter()
+            .map(|entry| {
+                let requirement = UnresolvedRequirement::Named(entry.requirement.clone());
+                (requirement, entry.hashes.as_slice())
+            })
+            .collect();
+        HashStrategy::from_requirements(
+            requirements
+                .iter()
+                .map(|(requirement, hashes)| (requirement, *hashes)),
+            self.constraints
+                .iter()
+                .map(|entry| (&entry.requirement, entry.hashes.as_slice())),
+            Some(&ResolverMarkerEnvironment::from(markers.clone())),
+            mode,
+        )
+        .map_err(|error| Error::Hashes {
+            message: diagnose::chain(&error),
+        })
+    }
+}
+
+fn package_name(name: &str) -> Result<PackageName, Error> {
+    PackageName::from_str(name).map_err(|error| Error::Invalid {
+        place: Place::Given(name.to_owned()),
+        message: error.to_string(),
+    })
+}
+
+fn preferences(
+    prefer: &BTreeMap<String, String>,
+    markers: &MarkerEnvironment,
+) -> Result<Preferences, Error> {
+    let mut preferences = Vec::new();
+    for (name, version) in prefer {
+        let text = format!("{name}=={version}");
+        let invalid = |message: String| Error::Invalid {
+            place: Place::Given(text.clone()),
+            message,
+        };
+        let requirement = RequirementsTxtRequirement::parse(&text, Path::new("/"), false)
+            .map_err(|error| invalid(error.message.to_string()))?;
+        let entry = RequirementEntry {
+            requirement,
+            hashes: Vec::new(),
+        };
+        let preference =
+            Preference::from_entry(entry).map_err(|error| invalid(error.to_string()))?;
+        preferences.extend(preference);
+    }
+    Ok(Preferences::from_iter(preferences, &environment(markers)))
+}
