@@ -88,7 +88,7 @@ fn a_broken_requirement_names_file_and_line() {
         .context
         .write("requirements.txt", "demo==1.0\nnative ===== 3\n");
     check(&mut project, &["[PROJECT]/requirements.txt:2"], |project| {
-        project.write_standard()
+        project.write_standard();
     });
 }
 
@@ -315,7 +315,7 @@ fn a_system_package_that_does_not_exist() {
         "{STANDARD}\n[system]\npackages = [\"libgomp11\"]\n"
     ));
     check(&mut project, &["[system]", "libgomp11"], |project| {
-        project.configure(STANDARD)
+        project.configure(STANDARD);
     });
 }
 
@@ -487,6 +487,6 @@ fn a_full_disk() {
         "hint: free some space",
     ];
     check(&mut project, &says, |_| {
-        assert!(disk.run("remount,size=64m"), "the disk grows")
+        assert!(disk.run("remount,size=64m"), "the disk grows");
     });
 }

@@ -216,9 +216,10 @@ pub(crate) fn listing(directory: &Path) -> Vec<String> {
     fn visit(directory: &Path, prefix: &str, names: &mut Vec<String>) {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-            match entry.file_type().unwrap().is_dir() {
-                true => visit(&entry.path(), &format!("{name}/"), names),
-                false => names.push(name),
+            if entry.file_type().unwrap().is_dir() {
+                visit(&entry.path(), &format!("{name}/"), names);
+            } else {
+                names.push(name);
             }
         }
     }

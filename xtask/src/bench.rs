@@ -26,6 +26,9 @@ pub(crate) struct Options {
     /// The store with the wheels; what is missing in it is downloaded first.
     #[arg(long)]
     store: Option<PathBuf>,
+    /// Measure this oxcart, instead of a release build of the workspace.
+    #[arg(long)]
+    oxcart: Option<PathBuf>,
     /// Leave out `gzip -6`, which takes half a minute a round.
     #[arg(long)]
     no_gzip: bool,
@@ -74,15 +77,10 @@ pub(crate) struct Round {
 
 impl Bench {
     fn prepare(options: &Options) -> anyhow::Result<Self> {
-        // The first release build compiles the resolver too: about eight minutes on four cores.
-        run(&mut cargo([
-            "build",
-            "--release",
-            "--locked",
-            "--package",
-            "oxcart",
-        ]))?;
-        let target = target_directory()?;
+        let oxcart = match &options.oxcart {
+            Some(program) => std::path::absolute(program)?,
+            None => release_build()?,
+        };
         for tool in ["tar", "pigz", "gzip"] {
             which(tool).with_context(|| format!("`{tool}` is missing: install Debian's {tool}"))?;
         }
@@ -95,13 +93,13 @@ impl Bench {
             .context("the store has no parent directory")?;
         fs::create_dir_all(beside)?;
         let mut bench = Self {
-            oxcart: target.join("release/oxcart"),
+            oxcart,
             uv: packages::oracles()?.join("uv"),
-            store,
-            // Beside the store's file system, where wheels can be linked and not copied.
+            store: store.clone(),
+            // On the store's file system, where its files can be linked.
             work: tempfile::Builder::new()
                 .prefix("bench-")
-                .tempdir_in(&target)?,
+                .tempdir_in(beside)?,
             wheels: Vec::new(),
             threads: std::thread::available_parallelism()?.get(),
         };
@@ -334,6 +332,18 @@ impl Bench {
             table::version(Path::new("pigz"))?,
         ))
     }
+}
+
+/// The first one compiles the resolver too: about eight minutes on four cores.
+fn release_build() -> anyhow::Result<PathBuf> {
+    run(&mut cargo([
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "oxcart",
+    ]))?;
+    Ok(target_directory()?.join("release/oxcart"))
 }
 
 /// The bytes of the layers that hold wheels.

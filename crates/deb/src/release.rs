@@ -204,6 +204,9 @@ pub fn verify_in_release(
 mod tests {
     use std::error::Error as _;
 
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
     use super::*;
     use crate::keyring::tests::{BORN, DAY, clear_signed, key, keyring, sign};
 
@@ -392,5 +395,18 @@ mod tests {
         insta::assert_snapshot!(check(&format!("{HEX} 5"), "e3 5"), @"InRelease, line 1: field `SHA256`: `e3` is not a digest: expected `sha256:` and 64 lower-case hexadecimal digits");
         insta::assert_snapshot!(check("5 top", "5 main/binary-arm64/Packages.gz"), @"InRelease, line 1: field `SHA256`: `main/binary-arm64/Packages.gz` is listed twice with different checksums");
         insta::assert_snapshot!(check("Acquire", "\nAcquire"), @"InRelease, line 7: expected one stanza only");
+    }
+
+    proptest! {
+        #[test]
+        fn no_changed_byte_gets_through(at in any::<Index>(), byte in any::<u8>()) {
+            let good = signed(&text());
+            let mut bytes = good.clone();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(release) = verify(&bytes, None) {
+                prop_assert_eq!(release, verify(&good, None).unwrap());
+            }
+        }
     }
 }

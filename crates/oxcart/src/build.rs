@@ -97,7 +97,7 @@ pub(crate) fn build(
     let missing = missing(jobs.iter().flatten(), &layers);
     let bar = progress.count("Layers", missing.len() as u64);
     let built = in_parallel(&missing, options.threads, |job| {
-        let record = workshop.build(job)?;
+        let record = workshop.build(job, options.threads)?;
         bar.inc(1);
         Ok((job.key, (record, LayerState::Built)))
     })?;

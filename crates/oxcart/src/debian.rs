@@ -261,7 +261,7 @@ impl Index {
         };
         let chosen = deb::solve(&self.universe, &wanted(&base.packages())?, &policy)?;
         let policy = Policy {
-            installed: chosen.iter().map(|it| installed(it)).collect(),
+            installed: chosen.iter().map(|it| Installed::from(*it)).collect(),
             omitted: omitted_by_system,
         };
         let system = deb::solve(&self.universe, &wanted(&project.system)?, &policy)
@@ -317,18 +317,6 @@ fn wanted(names: &[String]) -> anyhow::Result<Vec<Dependency>> {
                 .with_context(|| format!("`{name}` is no Debian package"))
         })
         .collect()
-}
-
-fn installed(package: &Package) -> Installed {
-    Installed {
-        name: package.name.clone(),
-        version: package.version.clone(),
-        architecture: package.architecture.clone(),
-        provides: package.provides.clone(),
-        multi_arch: package.multi_arch,
-        conflicts: package.conflicts.clone(),
-        breaks: package.breaks.clone(),
-    }
 }
 
 /// The files of `debs`, which are in the store, as one layer; and what its packages' scripts would

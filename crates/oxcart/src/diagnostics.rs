@@ -109,6 +109,17 @@ fn hint_of(cause: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = cause.downcast_ref::<wheel::Error>() {
         return error.hint().map(str::to_owned);
     }
+    if let Some(oci::EncodeError::Body {
+        fault: oci::BodyFault::Checksum { .. },
+        ..
+    }) = cause.downcast_ref()
+    {
+        return Some(
+            "the wheel's RECORD has another checksum for this file; if you trust the wheel, set \
+             record = { NAME = \"warn\" } in its [dependencies]"
+                .to_owned(),
+        );
+    }
     cause
         .downcast_ref::<std::io::Error>()
         .and_then(io_hint)
@@ -137,6 +148,7 @@ pub(crate) fn exit_status(error: &anyhow::Error) -> u8 {
         cause.is::<Failure>()
             || cause.is::<resolve::Error>()
             || cause.is::<deb::Error>()
+            || cause.is::<deb::SolveError>()
             || cause.is::<wheel::Error>()
             || cause.is::<oci::layer::EncodeError>()
             || cause.is::<std::io::Error>()

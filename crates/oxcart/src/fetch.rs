@@ -13,11 +13,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 use oci::{Digest, HashingWriter};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::runtime::Runtime;
 
+use crate::credentials::Credentials;
 use crate::diagnostics::{Failure, IoContext};
 use crate::progress::Progress;
+use crate::project::Project;
 use crate::store::Store;
 
 /// Downloads at a time.
@@ -47,16 +49,21 @@ pub(crate) struct Fetcher {
     client: Client,
     store: Store,
     progress: Progress,
+    credentials: Credentials,
     downloaded: Arc<AtomicU64>,
 }
 
 impl Fetcher {
-    pub(crate) fn new(store: &Store, progress: &Progress) -> Result<Self, Failure> {
+    /// Fetches for `project`: with the credentials of its indexes.
+    pub(crate) fn new(
+        project: &Project,
+        store: &Store,
+        progress: &Progress,
+    ) -> Result<Self, Failure> {
         let client = Client::builder()
             .user_agent(concat!("oxcart/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(15))
             .read_timeout(Duration::from_mins(1))
-            // What is hashed is what is served: no decoding on the way.
             .build()
             .map_err(|error| Failure::new("the HTTP client cannot start").caused_by(error))?;
         let runtime = Runtime::new()
@@ -66,8 +73,13 @@ impl Fetcher {
             client,
             store: store.clone(),
             progress: progress.clone(),
+            credentials: project.credentials(),
             downloaded: Arc::default(),
         })
+    }
+
+    fn get(&self, url: &str) -> RequestBuilder {
+        self.credentials.authorise(url, self.client.get(url))
     }
 
     /// Bytes of bodies received so far.
@@ -157,7 +169,7 @@ impl Fetcher {
     }
 
     async fn document_once(&self, url: &str) -> Result<Vec<u8>, Trouble> {
-        let mut response = accepted(self.client.get(url).send().await?)?;
+        let mut response = accepted(self.get(url).send().await?)?;
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             self.downloaded
@@ -224,7 +236,7 @@ impl Fetcher {
         partial: &mut Partial<'_>,
         bar: &ProgressBar,
     ) -> Result<(), Trouble> {
-        let mut request = self.client.get(&download.url);
+        let mut request = self.get(&download.url);
         if partial.length > 0 {
             request = request.header(RANGE, format!("bytes={}-", partial.length));
         }
@@ -426,8 +438,10 @@ fn accepted(response: Response) -> Result<Response, Trouble> {
 }
 
 fn mismatch(download: &Download, wanted: Digest, found: Digest) -> Failure {
-    Failure::new(format!("{} is not what was locked", download.name))
-        .hint("the file was changed at its source or on the way: find out which before you lock it anew")
+    Failure::new(format!("{} does not have its sha256", download.name))
+        .hint(
+            "the file was changed at its source or on the way: find out which before you accept it",
+        )
         .caused_by(anyhow::anyhow!(
             "{} gives {found}, expected {wanted}",
             without_secrets(&download.url)

@@ -4,6 +4,7 @@
 //! projects and platforms that share it.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use anyhow::Context;
@@ -21,6 +22,9 @@ use crate::lock::LockedWheel;
 use crate::plan::{Plan, Step};
 use crate::project::{Project, Record};
 use crate::store::{Kept, LayerRecord, Store};
+
+/// Wheels from this size on are worth two threads: 16 MiB.
+const LARGE: u64 = 16 << 20;
 
 /// A layer to have: what it is made of, and the key that tells it from all others.
 #[derive(Debug, Clone)]
@@ -131,12 +135,12 @@ impl Workshop<'_> {
     }
 
     /// Builds the layer of `job` from what is stored, and keeps its record.
-    pub(crate) fn build(&self, job: &Job) -> anyhow::Result<LayerRecord> {
+    pub(crate) fn build(&self, job: &Job, threads: NonZeroUsize) -> anyhow::Result<LayerRecord> {
         let (tree, mut warnings) = self.tree(job)?;
         let options = Options {
             encoder: self.project.encoder,
             mtime: self.mtime(&job.step),
-            jobs: 1,
+            jobs: job.threads(threads),
         };
         let spliced = matches!(job.step, Step::Wheels(_) | Step::Skeleton)
             && self.project.encoder == Encoder::Splice;
@@ -249,6 +253,16 @@ impl Job {
         self.venv
             .as_ref()
             .expect("plans have these steps only where there is a Python")
+    }
+
+    /// Threads for this one layer, of those that build several at a time. One that is compressed or
+    /// large would otherwise be the last that all wait for; each thread takes up to 5 MiB.
+    fn threads(&self, all: NonZeroUsize) -> usize {
+        match &self.step {
+            Step::Debian(..) => all.get(),
+            Step::Wheels(_) if self.weight() >= LARGE => all.get().min(2),
+            _ => 1,
+        }
     }
 
     /// How much work it is, about: bytes to fetch or read.

@@ -11,6 +11,7 @@ mod build;
 mod cli;
 mod clock;
 mod commands;
+mod credentials;
 mod debian;
 mod diagnostics;
 mod fetch;
@@ -32,7 +33,14 @@ use clap::Parser;
 use cli::{Cli, Color, Command};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no mistakes; they go to stdout.
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
     match cli.global.color {
         Color::Auto => {}
         Color::Always => anstream::ColorChoice::Always.write_global(),

@@ -243,6 +243,9 @@ fn request(
     let mut request = Request::new(target, dependencies.inputs.clone(), store.index_cache());
     request.index = dependencies.indexes.clone();
     request.prefer = prefer;
+    request
+        .allow_downgrade
+        .clone_from(&dependencies.allow_downgrade);
     Ok(request)
 }
 

@@ -56,6 +56,11 @@ async fn no_solution(engine: &Engine<'_>, tags: &Tags, error: &NoSolutionError) 
             Err(error) => return error,
         }
     }
+    // The listing above may come from a cache that was filled with other credentials.
+    let asked = involved.iter().find(|name| requested.contains(**name));
+    if let Some(error) = asked.and_then(|name| refused(engine, name)) {
+        return error;
+    }
     // What would be chosen if every wheel fitted: a package that has no fitting wheel in the
     // version chosen then is what the failure is about.
     if let Ok(solution) = engine.solve(None).await {
@@ -324,17 +329,23 @@ fn add(answer: MetadataFormat, name: &PackageName, listing: &mut Listing) {
     }
 }
 
-fn not_found(engine: &Engine<'_>, name: &PackageName) -> Error {
-    let locations = engine.context.locations();
+/// An index that did not let us look for `name`.
+fn refused(engine: &Engine<'_>, name: &PackageName) -> Option<Error> {
     let capabilities = engine.context.capabilities();
-    for index in locations.fetch_indexes() {
-        if capabilities.unauthorized(index.url()) || capabilities.forbidden(index.url()) {
-            return Error::Unauthorized {
-                package: name.to_string(),
-                index: index.url().without_credentials().to_string(),
-            };
-        }
+    let mut indexes = engine.context.locations().fetch_indexes();
+    let refusing = |url| capabilities.unauthorized(url) || capabilities.forbidden(url);
+    let index = indexes.find(|index| refusing(index.url()))?;
+    Some(Error::Unauthorized {
+        package: name.to_string(),
+        index: index.url().without_credentials().to_string(),
+    })
+}
+
+fn not_found(engine: &Engine<'_>, name: &PackageName) -> Error {
+    if let Some(error) = refused(engine, name) {
+        return error;
     }
+    let locations = engine.context.locations();
     let indexes = locations.fetch_indexes().chain(locations.flat_indexes());
     Error::PackageNotFound {
         package: name.to_string(),

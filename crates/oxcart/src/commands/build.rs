@@ -36,7 +36,7 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
         .try_for_each(|output| output.check(platforms.len()))?;
     let store = Store::open(global.store.as_deref())?;
     let progress = Progress::new(global.quiet);
-    let fetcher = Fetcher::new(&store, &progress)?;
+    let fetcher = Fetcher::new(&project, &store, &progress)?;
 
     let lock = lock(
         &project,

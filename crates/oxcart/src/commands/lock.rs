@@ -16,7 +16,7 @@ pub(crate) fn run(global: &Global, args: &LockArgs) -> anyhow::Result<ExitCode> 
     let project = Project::open(&global.project, args.profile.as_deref())?;
     let store = Store::open(global.store.as_deref())?;
     let progress = Progress::new(global.quiet);
-    let fetcher = Fetcher::new(&store, &progress)?;
+    let fetcher = Fetcher::new(&project, &store, &progress)?;
     let path = project.lock_file();
     let old = Lock::read(&path)?;
     if args.check {

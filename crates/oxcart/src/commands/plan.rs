@@ -18,7 +18,7 @@ pub(crate) fn run(global: &Global, args: &PlanArgs) -> anyhow::Result<()> {
     let platforms = project.choose(&args.platforms)?;
     let store = Store::open(global.store.as_deref())?;
     let progress = Progress::new(global.quiet);
-    let fetcher = Fetcher::new(&store, &progress)?;
+    let fetcher = Fetcher::new(&project, &store, &progress)?;
     let old = Lock::read(&project.lock_file())?;
     let fresh = match &old {
         None => false,

@@ -59,6 +59,8 @@ pub(crate) struct DependenciesTable {
     pub(crate) index: Option<String>,
     pub(crate) extra_indexes: Vec<String>,
     pub(crate) find_links: Vec<String>,
+    /// Packages that may end at an old version because newer ones have no wheel.
+    pub(crate) allow_downgrade: Vec<String>,
     /// Package name to what a faulty RECORD means.
     pub(crate) record: BTreeMap<String, Record>,
 }

@@ -11,6 +11,7 @@ use uv_normalize::PackageName;
 
 pub(crate) use config::{ConfigTable, DebianTable, DependenciesTable, Record};
 
+use crate::credentials::Credentials;
 use crate::diagnostics::{Failure, nearest};
 
 /// Layers that an image may have at most: what runtimes with overlay mounts take.
@@ -53,6 +54,7 @@ pub(crate) enum Base {
 pub(crate) struct Dependencies {
     pub(crate) inputs: Vec<resolve::Input>,
     pub(crate) indexes: resolve::Indexes,
+    pub(crate) allow_downgrade: Vec<String>,
     pub(crate) record: BTreeMap<PackageName, Record>,
 }
 
@@ -116,6 +118,19 @@ impl Project {
             .into_iter()
             .filter(|it| chosen.is_empty() || chosen.contains(it))
             .collect())
+    }
+
+    /// The credentials of the package indexes.
+    pub(crate) fn credentials(&self) -> Credentials {
+        Credentials::of(self.platforms.iter().flat_map(|(_, dependencies)| {
+            let indexes = &dependencies.indexes;
+            indexes
+                .default
+                .iter()
+                .chain(&indexes.extra)
+                .chain(&indexes.find_links)
+                .map(String::as_str)
+        }))
     }
 
     /// What `platform` depends on.
@@ -324,6 +339,7 @@ impl Checker {
                 find_links: table.find_links.clone(),
                 no_index: false,
             },
+            allow_downgrade: table.allow_downgrade.clone(),
             record,
         })
     }
