@@ -274,7 +274,7 @@ impl Bench {
         let first = rounds.first().context("no rounds")?;
         println!("{}\n", self.facts(rounds.len())?);
         println!("| way | seconds | times as long | bytes | peak RSS |\n|---|--:|--:|--:|--:|");
-        let table = Table::new(rounds, median(rounds, |round| round.oxcart_layers));
+        let table = Table::new(rounds, |round| round.oxcart_layers);
         let bytes = Some(first.oxcart_bytes);
         table.row("**oxcart**, building the layers", bytes, |r| Usage {
             seconds: r.oxcart_layers,

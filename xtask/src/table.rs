@@ -10,12 +10,12 @@ use crate::measure::Usage;
 /// Rows of figures, printed as they come.
 pub(crate) struct Table<'a> {
     rounds: &'a [Round],
-    /// Seconds of the way that the others are compared with.
-    reference: f64,
+    /// Seconds of the way that the others are compared with, in the same round.
+    reference: fn(&Round) -> f64,
 }
 
 impl<'a> Table<'a> {
-    pub(crate) fn new(rounds: &'a [Round], reference: f64) -> Self {
+    pub(crate) fn new(rounds: &'a [Round], reference: fn(&Round) -> f64) -> Self {
         Self { rounds, reference }
     }
 
@@ -29,7 +29,9 @@ impl<'a> Table<'a> {
             .max()
             .unwrap_or(0);
         let bytes = bytes.map_or_else(String::new, |bytes| format!("{:.1} MB", mega(bytes)));
-        let times = seconds / self.reference;
+        let times = median(self.rounds, |round| {
+            usage(round).seconds / (self.reference)(round)
+        });
         println!(
             "| {way} | {seconds:.2} | {times:.1} | {bytes} | {:.0} MiB |",
             mebi(peak)

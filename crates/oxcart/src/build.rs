@@ -97,7 +97,10 @@ pub(crate) fn build(
     let missing = missing(jobs.iter().flatten(), &layers);
     let bar = progress.count("Layers", missing.len() as u64);
     let built = in_parallel(&missing, options.threads, |job| {
+        let begun = Instant::now();
         let record = workshop.build(job, options.threads)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        progress.detail(&format!("built {} in {seconds:.2} s", job.step.title()));
         bar.inc(1);
         Ok((job.key, (record, LayerState::Built)))
     })?;

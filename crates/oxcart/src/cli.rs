@@ -32,9 +32,9 @@ pub(crate) struct Global {
     /// Say only what went wrong
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// Say more; twice for what libraries say too
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub(crate) verbose: u8,
+    /// Say more: each file that is fetched, each layer that is built
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
     /// When to use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,

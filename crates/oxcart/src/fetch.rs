@@ -223,6 +223,7 @@ impl Fetcher {
                 _ => {
                     partial.file.sync_all().at("write", &path)?;
                     self.store.adopt(&path, &found)?;
+                    self.progress.detail(&format!("fetched {}", download.name));
                     return Ok(found);
                 }
             }

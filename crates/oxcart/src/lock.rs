@@ -1,7 +1,7 @@
 //! `oxcart.lock`: everything that will enter the image, by sha256. One lock for each profile; no
 //! secret, no local path, one value a line so that a diff reads well.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::{fmt, fs};
 
@@ -9,6 +9,7 @@ use oci::{Digest, Platform};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostics::{Failure, IoContext};
+use crate::output;
 
 /// The version of the document's form.
 const VERSION: u32 = 1;
@@ -198,25 +199,15 @@ impl Lock {
     }
 
     /// Writes the lock to `path`, whole or not at all; leaves the file alone where it says the same.
-    pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
+    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
         let text = self.text()?;
         if fs::read_to_string(path).is_ok_and(|old| old == text) {
             return Ok(());
         }
-        let directory = path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new()
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(directory)
-            .at("write", path)?;
-        file.write_all(text.as_bytes()).at("write", path)?;
-        file.as_file().sync_all().at("write", path)?;
-        file.persist(path)
-            .map_err(|error| error.error)
-            .at("write", path)?;
-        Ok(())
+        output::bytes(path, text.as_bytes())
     }
 
-    pub(crate) fn text(&self) -> Result<String, Failure> {
+    fn text(&self) -> Result<String, Failure> {
         let body = toml::to_string(self)
             .map_err(|error| Failure::new("the lock cannot be written as TOML").caused_by(error))?;
         Ok(format!("{HEADER}{body}"))

@@ -7,7 +7,7 @@ use oci::{DiffId, Digest};
 use serde::Serialize;
 
 use crate::build::Built;
-use crate::diagnostics::{Failure, IoContext};
+use crate::output;
 
 /// The document.
 #[derive(Debug, Serialize)]
@@ -103,23 +103,9 @@ impl Metadata {
     }
 
     /// Writes the document to `path`, whole or not at all.
-    pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
-        let mut text = serde_json::to_vec_pretty(self).map_err(|error| {
-            Failure::new("the metadata cannot be written as JSON").caused_by(error)
-        })?;
+    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
-        let directory = path
-            .parent()
-            .filter(|it| !it.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
-        let file = tempfile::Builder::new()
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(directory)
-            .at("write", path)?;
-        std::fs::write(file.path(), text).at("write", path)?;
-        file.persist(path)
-            .map_err(|error| error.error)
-            .at("write", path)?;
-        Ok(())
+        output::bytes(path, &text)
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Context;
-use oci::{ArchiveWriter, Digest, LayoutWriter};
+use oci::{ArchiveWriter, AtomicFile, Digest, LayoutWriter};
 
 use crate::build::{Built, BuiltLayer, in_parallel};
 use crate::diagnostics::{Failure, IoContext};
@@ -208,29 +208,24 @@ fn blob(layer: &BuiltLayer, store: &Store, out: &mut dyn Write) -> anyhow::Resul
 }
 
 /// Has `write` fill a new file that then takes the place of `path`.
-fn file(
+pub(crate) fn file(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let directory = path
-        .parent()
-        .filter(|it| !it.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let file = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(directory)
-        .at("write", path)?;
+    let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
+    let file = AtomicFile::create_in(directory.unwrap_or(Path::new("."))).at("write", path)?;
     let mut out = BufWriter::with_capacity(1 << 18, file);
     write(&mut out)?;
     let file = out
         .into_inner()
         .map_err(io::IntoInnerError::into_error)
         .at("write", path)?;
-    file.as_file().sync_all().at("write", path)?;
-    file.persist(path)
-        .map_err(|error| error.error)
-        .at("write", path)?;
-    Ok(())
+    Ok(file.commit(path).at("write", path)?)
+}
+
+/// As [`file`], for bytes that are at hand.
+pub(crate) fn bytes(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    file(path, |out| Ok(out.write_all(bytes).at("write", path)?))
 }
 
 #[cfg(test)]

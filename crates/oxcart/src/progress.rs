@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::cli::Global;
+
 /// Where progress and warnings go. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
     mode: Mode,
+    verbose: bool,
     bars: MultiProgress,
     warnings: Arc<Mutex<Vec<String>>>,
 }
@@ -22,8 +25,9 @@ enum Mode {
 }
 
 impl Progress {
-    pub(crate) fn new(quiet: bool) -> Self {
-        let mode = match (quiet, std::io::stderr().is_terminal()) {
+    /// As the command line asks for it.
+    pub(crate) fn new(global: &Global) -> Self {
+        let mode = match (global.quiet, std::io::stderr().is_terminal()) {
             (true, _) => Mode::Quiet,
             (false, true) => Mode::Bars,
             (false, false) => Mode::Lines,
@@ -35,6 +39,7 @@ impl Progress {
         };
         Self {
             mode,
+            verbose: global.verbose,
             bars: MultiProgress::with_draw_target(target),
             warnings: Arc::default(),
         }
@@ -44,6 +49,13 @@ impl Progress {
     pub(crate) fn line(&self, text: &str) {
         if self.mode != Mode::Quiet {
             self.bars.suspend(|| anstream::eprintln!("{text}"));
+        }
+    }
+
+    /// One line for those who want to know more.
+    pub(crate) fn detail(&self, text: &str) {
+        if self.verbose {
+            self.line(text);
         }
     }
 

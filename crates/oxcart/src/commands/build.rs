@@ -35,7 +35,7 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
         .iter()
         .try_for_each(|output| output.check(platforms.len()))?;
     let store = Store::open(global.store.as_deref())?;
-    let progress = Progress::new(global.quiet);
+    let progress = Progress::new(global);
     let fetcher = Fetcher::new(&project, &store, &progress)?;
 
     let lock = lock(

@@ -15,7 +15,7 @@ use crate::store::Store;
 pub(crate) fn run(global: &Global, args: &LockArgs) -> anyhow::Result<ExitCode> {
     let project = Project::open(&global.project, args.profile.as_deref())?;
     let store = Store::open(global.store.as_deref())?;
-    let progress = Progress::new(global.quiet);
+    let progress = Progress::new(global);
     let fetcher = Fetcher::new(&project, &store, &progress)?;
     let path = project.lock_file();
     let old = Lock::read(&path)?;

@@ -17,7 +17,7 @@ pub(crate) fn run(global: &Global, args: &PlanArgs) -> anyhow::Result<()> {
     let project = Project::open(&global.project, args.profile.as_deref())?;
     let platforms = project.choose(&args.platforms)?;
     let store = Store::open(global.store.as_deref())?;
-    let progress = Progress::new(global.quiet);
+    let progress = Progress::new(global);
     let fetcher = Fetcher::new(&project, &store, &progress)?;
     let old = Lock::read(&project.lock_file())?;
     let fresh = match &old {
