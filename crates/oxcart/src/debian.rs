@@ -228,7 +228,11 @@ impl Index {
                 name: path,
             });
         }
-        let digests = fetcher.all_async(&downloads).await?;
+        let digests = fetcher.all_async(&downloads).await.map_err(|failure| {
+            Failure::new(format!("the mirror's package lists for {architecture} cannot be had"))
+                .hint("the mirror is incomplete, or is being updated: try again later, or use another one")
+                .caused_by(failure)
+        })?;
         let mut archives = BTreeMap::new();
         let mut indexes = Vec::new();
         for ((suite, download), digest) in suites.iter().zip(&downloads).zip(digests) {

@@ -223,7 +223,7 @@ pub(crate) fn file(
     Ok(file.commit(path).at("write", path)?)
 }
 
-/// As [`file`], for bytes that are at hand.
+/// As [`file()`], for bytes that are at hand.
 pub(crate) fn bytes(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     file(path, |out| Ok(out.write_all(bytes).at("write", path)?))
 }
