@@ -63,14 +63,13 @@ fn podman_pulls_the_layout() {
     let podman = Podman::new();
     for platform in [Platform::Amd64, Platform::Arm64] {
         let architecture = platform.architecture();
+        // podman names what it pulls after its path, and takes no name with a part such as `.cache`.
+        let layout = built.layout();
+        let (parent, name) = (layout.parent().unwrap(), layout.file_name().unwrap());
+        let reference = format!("oci:{}:latest", name.display());
         let mut pull = podman.command();
-        let id = succeed(pull.args([
-            "pull",
-            "--quiet",
-            "--arch",
-            architecture,
-            &built.reference(),
-        ]));
+        pull.current_dir(parent);
+        let id = succeed(pull.args(["pull", "--quiet", "--arch", architecture, &reference]));
         podman.check(id.trim(), architecture);
     }
 }
