@@ -56,3 +56,26 @@ fn wheel_and_deb_know_no_network() {
         }
     }
 }
+
+#[test]
+fn no_crate_of_a_build_spawns_a_process() {
+    for name in ["oci", "wheel", "deb", "resolve", "oxcart"] {
+        let mut directories = vec![workspace().join("crates").join(name).join("src")];
+        let mut files = 0;
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else if path.extension().is_some_and(|it| it == "rs") {
+                    files += 1;
+                    let text = fs::read_to_string(&path).unwrap();
+                    // What tests do at the end of a file is their own affair.
+                    let shipped = text.split("#[cfg(test)]").next().unwrap();
+                    assert!(!shipped.contains("process::Command"), "{}", path.display());
+                }
+            }
+        }
+        assert!(files > 1, "{name}");
+    }
+}
