@@ -129,8 +129,8 @@ impl Tally {
 
     fn count(&mut self, line: &str) {
         let line = without_colours(line);
+        // nextest indents what a failed test printed, a result of libtest's among it.
         let Some((_, counts)) = line
-            .trim_start()
             .strip_prefix("test result: ")
             .and_then(|rest| rest.split_once(". "))
             .or_else(|| {
@@ -201,5 +201,9 @@ mod tests {
         assert_eq!(tally(&[coloured]), (7, 0, 2));
         let bad = "     Summary [   0.018s] 5/7 tests run: 3 passed (1 slow), 2 failed, 0 skipped";
         assert_eq!(tally(&[bad]), (3, 2, 0));
+        assert_eq!(
+            tally(&["    test result: FAILED. 0 passed; 1 failed"]),
+            (0, 0, 0)
+        );
     }
 }
