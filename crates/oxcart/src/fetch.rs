@@ -15,6 +15,7 @@ use oci::{Digest, HashingWriter};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::runtime::Runtime;
+use url::Url;
 
 use crate::credentials::Credentials;
 use crate::diagnostics::{Failure, IoContext};
@@ -185,8 +186,11 @@ impl Fetcher {
     }
 
     async fn one(&self, download: &Download, bar: &ProgressBar) -> Result<Digest, Failure> {
-        if let Some(path) = download.url.strip_prefix("file://") {
-            return self.copy(download, Path::new(path));
+        let local = Url::parse(&download.url)
+            .ok()
+            .filter(|url| url.scheme() == "file");
+        if let Some(path) = local.and_then(|url| url.to_file_path().ok()) {
+            return self.copy(download, &path);
         }
         let name = download
             .digest
@@ -195,6 +199,7 @@ impl Fetcher {
         let file = claim(&path).await?;
         // Another build may have fetched it while this one waited for the claim.
         if let Some(digest) = download.digest.filter(|digest| self.store.has_blob(digest)) {
+            let _ = std::fs::remove_file(&path);
             return Ok(digest);
         }
         let mut partial = Partial::resume(file, &path, download.digest.is_some())?;
@@ -451,7 +456,7 @@ fn mismatch(download: &Download, wanted: Digest, found: Digest) -> Failure {
 
 /// `url` as it may be shown: without user and password.
 pub(crate) fn without_secrets(url: &str) -> String {
-    url::Url::parse(url).map_or_else(
+    Url::parse(url).map_or_else(
         |_| url.to_owned(),
         |mut url| {
             let _ = url.set_username("");
