@@ -109,7 +109,7 @@ pub(crate) fn build(
         .filter(|jobs| jobs.iter().any(|job| !layers.contains_key(&job.key)))
     {
         workshop
-            .overlaps(jobs)?
+            .overlaps(jobs, options.threads)?
             .iter()
             .for_each(|text| progress.warn(text));
     }

@@ -6,16 +6,18 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use anyhow::Context;
 use oci::layer::{self, Options, Output};
-use oci::{Digest, Encoder, Kind, SpliceMap, Tree};
+use oci::{Archived, Content, Digest, Encoder, Kind, SpliceMap, Tree, TreePath};
 use serde_json::{Value, json};
 use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
 use wheel::{InstallOptions, Installed, Limits, RecordPolicy, Venv, Wheel};
 
 use crate::app::{self, AppFile};
+use crate::build::in_parallel;
 use crate::debian;
 use crate::diagnostics::Failure;
 use crate::lock::LockedWheel;
@@ -225,27 +227,63 @@ impl Workshop<'_> {
 
     /// Warnings about paths that wheels of different layers both have, with other bytes: the upper
     /// layer hides the lower one's.
-    pub(crate) fn overlaps(&self, jobs: &[Job]) -> anyhow::Result<Vec<String>> {
-        let mut owners = BTreeMap::new();
+    pub(crate) fn overlaps(
+        &self,
+        jobs: &[Job],
+        threads: NonZeroUsize,
+    ) -> anyhow::Result<Vec<String>> {
+        let layers = in_parallel(jobs, threads, |job| match &job.step {
+            Step::Wheels(wheels) => Ok(identities(self.wheels(job, wheels)?.0)),
+            _ => Ok(Vec::new()),
+        })?;
+        let mut owners: BTreeMap<TreePath, Identity> = BTreeMap::new();
         let mut warnings = Vec::new();
-        for job in jobs {
-            let Step::Wheels(wheels) = &job.step else {
-                continue;
-            };
-            for (path, entry) in self.wheels(job, wheels)?.0 {
-                if entry.kind == Kind::Directory {
-                    continue;
-                }
-                let origin = std::sync::Arc::clone(&entry.origin);
-                if let Some(lower) = owners.insert(path.clone(), entry)
-                    && !owners[&path].is_same_as(&lower)
-                {
-                    warnings.push(format!("{} and {origin} both have /{path}, and it differs: the second one's is seen", lower.origin));
-                }
+        for (path, file) in layers.into_iter().flatten() {
+            if let Some(lower) = owners.get(&path).filter(|lower| lower.bytes != file.bytes) {
+                warnings.push(format!(
+                    "{} and {} both have /{path}, and it differs: the second one's is seen",
+                    lower.origin, file.origin
+                ));
             }
+            owners.insert(path, file);
         }
         Ok(warnings)
     }
+}
+
+/// What tells a file from another one of its path.
+struct Identity {
+    origin: Arc<str>,
+    /// Mode, size, and checksum.
+    bytes: (u32, u64, String),
+}
+
+/// The files of a tree, without what keeps their archives open.
+fn identities(tree: Tree) -> Vec<(TreePath, Identity)> {
+    tree.into_iter()
+        .filter_map(|(path, entry)| {
+            let Kind::File(content) = &entry.kind else {
+                return None;
+            };
+            let checksum = match content {
+                Content::Bytes(bytes) => Digest::of(bytes).to_string(),
+                Content::Archived(Archived {
+                    checksum: Some((checksum, _)),
+                    ..
+                }) => checksum.to_string(),
+                Content::Archived(archived) => format!("crc32:{:08x}", archived.crc32),
+                Content::File { source, .. } => source.name().to_owned(),
+            };
+            let bytes = (entry.mode, content.size(), checksum);
+            Some((
+                path,
+                Identity {
+                    origin: entry.origin,
+                    bytes,
+                },
+            ))
+        })
+        .collect()
 }
 
 impl Job {
