@@ -600,3 +600,28 @@ fn credentials_stay_out_of_lock_image_and_messages() {
     assert!(!run.account().contains("wr0ng-word"), "{}", run.account());
     run.says(&["credentials"]);
 }
+
+#[test]
+fn a_layer_is_used_though_its_wheel_is_no_longer_stored() {
+    let project = Project::standard();
+    let gzip = STANDARD.replace("[image]", "[image]\ncompression = \"gzip:6\"");
+    project.configure(&gzip);
+    project.build(&[]);
+    let store = project.context.store().join("blobs/sha256");
+    let demo = store.join(crate::project::demo().sha256());
+    // Some of these share demo's layer, and have its wheel fetched again; the others leave it alone.
+    let mut left_alone = 0;
+    for number in 0..8 {
+        if demo.exists() {
+            fs::remove_file(&demo).unwrap();
+        }
+        let name = format!("extra{number}");
+        project.index.add(&WheelBuilder::simple(&name, "1.0"));
+        let path = project.context.path("requirements.txt");
+        let requirements = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("{requirements}\n{name}\n")).unwrap();
+        project.build(&[]);
+        left_alone += u32::from(!demo.exists());
+    }
+    assert!(left_alone > 0);
+}

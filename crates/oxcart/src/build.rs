@@ -104,10 +104,9 @@ pub(crate) fn build(
         bar.inc(1);
         Ok((job.key, (record, LayerState::Built)))
     })?;
-    for jobs in jobs
-        .iter()
-        .filter(|jobs| jobs.iter().any(|job| !layers.contains_key(&job.key)))
-    {
+    let new_wheels =
+        |job: &Job| matches!(job.step, Step::Wheels(_)) && !layers.contains_key(&job.key);
+    for jobs in jobs.iter().filter(|jobs| jobs.iter().any(new_wheels)) {
         workshop
             .overlaps(jobs, options.threads)?
             .iter()

@@ -153,8 +153,8 @@ impl Fetcher {
     /// The size in bytes of what is at `url`, where the server tells without sending it.
     pub(crate) async fn size(&self, url: &str) -> Option<u64> {
         let response = self
-            .client
-            .head(url)
+            .credentials
+            .authorise(url, self.client.head(url))
             .send()
             .await
             .ok()?

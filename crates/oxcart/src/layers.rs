@@ -225,15 +225,24 @@ impl Workshop<'_> {
         Ok(wheel.install(job.venv(), &options)?)
     }
 
+    fn stored(&self, wheels: &[LockedWheel]) -> bool {
+        wheels
+            .iter()
+            .all(|wheel| self.store.has_blob(&wheel.sha256.0))
+    }
+
     /// Warnings about paths that wheels of different layers both have, with other bytes: the upper
-    /// layer hides the lower one's.
+    /// layer hides the lower one's. Layers whose wheels are no longer stored are passed over: they
+    /// were looked at when they were built.
     pub(crate) fn overlaps(
         &self,
         jobs: &[Job],
         threads: NonZeroUsize,
     ) -> anyhow::Result<Vec<String>> {
         let layers = in_parallel(jobs, threads, |job| match &job.step {
-            Step::Wheels(wheels) => Ok(identities(self.wheels(job, wheels)?.0)),
+            Step::Wheels(wheels) if self.stored(wheels) => {
+                Ok(identities(self.wheels(job, wheels)?.0))
+            }
             _ => Ok(Vec::new()),
         })?;
         let mut owners: BTreeMap<TreePath, Identity> = BTreeMap::new();
