@@ -2,16 +2,20 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod bad_input;
+mod bases;
 mod boundaries;
 mod build;
 mod commands;
+mod docker_registry;
 mod emulation;
 mod images;
 mod once;
 mod oracles;
 mod pins;
 mod project;
+mod push;
 mod readme;
+mod registries;
 mod reproducible;
 mod samples;
 mod skip;

@@ -126,6 +126,14 @@ impl Built {
         self.directory.path().join(self.sample.directory())
     }
 
+    /// The options that choose the sample's profile.
+    pub(crate) fn profile(&self) -> &'static [&'static str] {
+        match self.sample {
+            Sample::Hello | Sample::Backend => &[],
+            Sample::Ml => &["--profile", "ml"],
+        }
+    }
+
     /// The wheels that the lock has for `platform`.
     pub(crate) fn wheels(&self, platform: Platform) -> Vec<LockedWheel> {
         let lock = self.project().join(self.sample.lock());

@@ -9,9 +9,13 @@ use anyhow::{Context as _, bail};
 use crate::tools::{cache, run, succeeds, which};
 
 /// Debian packages, and what is looked for to know that each is there.
-const NEEDED: [(&str, &str); 8] = [
+const NEEDED: [(&str, &str); 12] = [
     ("binfmt-support", "update-binfmts"),
+    ("buildah", "buildah"),
     ("ca-certificates", "update-ca-certificates"),
+    ("docker-registry", "docker-registry"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("openssl", "openssl"),
     ("pigz", "pigz"),
     ("podman", "podman"),
     ("python3-venv", "python3"),

@@ -34,6 +34,16 @@ pub fn annotation<'a>(descriptor: &'a Descriptor, key: &str) -> Option<&'a str> 
         .map(String::as_str)
 }
 
+/// Whether the type is an index's, OCI's or Docker's.
+pub fn is_index(media_type: &MediaType) -> bool {
+    Role::of(media_type) == Some(Role::Index)
+}
+
+/// Whether the type is an image manifest's, OCI's or Docker's.
+pub fn is_manifest(media_type: &MediaType) -> bool {
+    Role::of(media_type) == Some(Role::Manifest)
+}
+
 /// What a blob is for, whichever of the OCI and Docker media types names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {

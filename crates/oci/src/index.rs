@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType, SCHEMA_VERSION};
 
 use crate::descriptor::describe;
-use crate::{Image, json};
+use crate::{Image, Platform, json};
 
 /// An index document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,40 @@ impl Index {
     }
 }
 
+/// The image for `platform` that `index` lists, or the platforms that it has instead.
+pub fn select(index: &ImageIndex, platform: Platform) -> Result<&Descriptor, Vec<String>> {
+    let of = |entry: &Descriptor| entry.platform().clone();
+    index
+        .manifests()
+        .iter()
+        .find(|entry| of(entry).is_some_and(|found| serves(&found, platform)))
+        .ok_or_else(|| {
+            let known = index.manifests().iter().filter_map(of);
+            known.map(|found| platform_text(&found)).collect()
+        })
+}
+
+/// Whether an image for `found` runs on `wanted`. `v8` is what arm64 without a variant means.
+pub fn serves(found: &oci_spec::image::Platform, wanted: Platform) -> bool {
+    let variant = match (wanted, found.variant().as_deref()) {
+        (Platform::Arm64, Some("v8")) => None,
+        (_, variant) => variant,
+    };
+    found.os().to_string() == wanted.os()
+        && found.architecture().to_string() == wanted.architecture()
+        && variant == wanted.variant()
+}
+
+/// `linux/arm/v7` of any platform.
+pub fn platform_text(platform: &oci_spec::image::Platform) -> String {
+    let variant = platform
+        .variant()
+        .as_ref()
+        .map(|v| format!("/{v}"))
+        .unwrap_or_default();
+    format!("{}/{}{variant}", platform.os(), platform.architecture())
+}
+
 fn document(manifests: Vec<Descriptor>, annotations: &BTreeMap<String, String>) -> ImageIndex {
     let index = ImageIndexBuilder::default()
         .schema_version(SCHEMA_VERSION)
@@ -56,7 +90,7 @@ fn document(manifests: Vec<Descriptor>, annotations: &BTreeMap<String, String>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ImageSpec, Platform, Runtime};
+    use crate::{ImageSpec, Runtime};
 
     fn image(platform: Platform) -> Image {
         let spec = ImageSpec {

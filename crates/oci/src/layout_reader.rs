@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use oci_spec::image::{ANNOTATION_REF_NAME, Descriptor, ImageIndex, ImageManifest};
 use serde::de::DeserializeOwned;
 
-use crate::descriptor::{Compression, Role, annotation, digest_of};
+use crate::descriptor::{Compression, annotation, digest_of, is_index};
+use crate::index::select;
 use crate::layer_check::compression_of;
 use crate::layout::{INDEX, MARKER, blob_path, check_marker};
 use crate::untar::{Input, MemberKind, TarReader};
@@ -126,24 +127,16 @@ impl LayoutReader {
         descriptor: &Descriptor,
         platform: Platform,
     ) -> Result<Descriptor, LayoutError> {
-        if Role::of(descriptor.media_type()) != Some(Role::Index) {
+        if !is_index(descriptor.media_type()) {
             return Ok(descriptor.clone());
         }
         let index: ImageIndex = self.parsed(descriptor)?;
-        let mut known = Vec::new();
-        for manifest in index.manifests() {
-            let Some(found) = manifest.platform() else {
-                continue;
-            };
-            if serves(found, platform) {
-                return Ok(manifest.clone());
-            }
-            known.push(platform_text(found));
-        }
-        Err(LayoutError::UnknownPlatform {
-            wanted: platform,
-            known,
-        })
+        select(&index, platform)
+            .cloned()
+            .map_err(|known| LayoutError::UnknownPlatform {
+                wanted: platform,
+                known,
+            })
     }
 
     /// The bytes of a document: its digest and size are checked, and it has at most
@@ -208,27 +201,6 @@ fn parse<T: DeserializeOwned>(document: &str, bytes: &[u8]) -> Result<T, LayoutE
         document: document.to_owned(),
         source,
     })
-}
-
-/// Whether an image for `found` runs on `wanted`. `v8` is what arm64 without a variant means.
-fn serves(found: &oci_spec::image::Platform, wanted: Platform) -> bool {
-    let variant = match (wanted, found.variant().as_deref()) {
-        (Platform::Arm64, Some("v8")) => None,
-        (_, variant) => variant,
-    };
-    found.os().to_string() == wanted.os()
-        && found.architecture().to_string() == wanted.architecture()
-        && variant == wanted.variant()
-}
-
-/// `linux/arm/v7` of any platform.
-pub(crate) fn platform_text(platform: &oci_spec::image::Platform) -> String {
-    let variant = platform
-        .variant()
-        .as_ref()
-        .map(|v| format!("/{v}"))
-        .unwrap_or_default();
-    format!("{}/{}{variant}", platform.os(), platform.architecture())
 }
 
 impl Place {

@@ -46,13 +46,13 @@ mod verify;
 pub use archive::ArchiveWriter;
 pub use atomic::{AtomicFile, is_unfinished, sync_directory};
 pub use config::Runtime;
-pub use descriptor::{annotation, describe, digest_of};
+pub use descriptor::{annotation, describe, digest_of, is_index, is_manifest};
 pub use digest::{DiffId, Digest, DigestError, HashingWriter};
 pub use encoder::{Encoder, EncoderError};
 pub use exact_copy::BoxError;
 pub use fault::{Fault, FaultKind};
 pub use image::{Base, Image, ImageError, ImageSpec, LayerSpec};
-pub use index::Index;
+pub use index::{Index, platform_text, select, serves};
 pub use inflate::InflateError;
 pub use layer::{BodyFault, EncodeError, Encoded, Layer, Mismatch, Options, Output};
 pub use layout::LayoutWriter;
@@ -66,7 +66,7 @@ pub use splice_map::{SpliceMap, SpliceMapError};
 pub use tar_fault::TarFault;
 pub use time::rfc3339;
 pub use tree::{
-    Archived, Checksum, Content, Entry, Kind, Method, OnMismatch, PathError, PathFault,
+    Archived, Checksum, Content, Entry, Kind, Method, OPAQUE, OnMismatch, PathError, PathFault,
     SHARED_MTIME, Tree, TreeError, TreePath,
 };
 pub use validate::validate;

@@ -14,6 +14,10 @@ use crate::Source;
 /// because zip tools refuse dates before 1980.
 pub const SHARED_MTIME: u64 = 315_532_800;
 
+/// The name of an empty file that hides what lower layers have in its directory (image-spec
+/// `layer.md`, section Opaque Whiteout).
+pub const OPAQUE: &str = ".wh..wh..opq";
+
 /// A path inside an image: relative, `/`-separated, with no empty, `.` or `..` component.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TreePath(Arc<str>);

@@ -7,15 +7,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use oci::layer::Layer;
 use oci::{Digest, Image, ImageSpec, Index, LayerSpec, Platform};
 
+use crate::base::Bases;
 use crate::debian::Mirrors;
 use crate::diagnostics::Failure;
 use crate::fetch::{Download, Fetcher};
 use crate::layers::{Job, Workshop};
+use crate::lock::LockedImage;
 use crate::metadata::{LayerState, Seconds};
 use crate::plan::{Plan, Step};
-use crate::progress::Progress;
+use crate::project::Base;
 use crate::store::{Kept, LayerRecord};
 
 /// How to build.
@@ -42,7 +45,10 @@ pub(crate) enum Cache {
 pub(crate) enum Blobs {
     /// Only digests are wanted: nothing is fetched for a layer that is known.
     Named,
-    /// They will be written: what they are made of is fetched.
+    /// They will be pushed: what ours are made of is fetched; those of a base image go from registry
+    /// to registry.
+    Pushed,
+    /// They will be written here: a base image's are fetched as well.
     Written,
 }
 
@@ -58,27 +64,55 @@ pub(crate) struct Built {
 pub(crate) struct BuiltImage {
     pub(crate) platform: Platform,
     pub(crate) image: Image,
+    /// The base image it stands on.
+    pub(crate) base: Option<LockedImage>,
+    /// Those on top of the base image.
     pub(crate) layers: Vec<BuiltLayer>,
 }
 
+impl BuiltImage {
+    /// The layers of the base image.
+    pub(crate) fn base_layers(&self) -> &[Layer] {
+        self.base.as_ref().map_or(&[], |base| &base.layers)
+    }
+
+    /// Bytes of all layers.
+    pub(crate) fn size(&self) -> u64 {
+        self.image.layers.iter().map(|layer| layer.size).sum()
+    }
+}
+
 /// A layer of an image: what it was to be, and what it is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct BuiltLayer {
     pub(crate) job: Job,
     pub(crate) record: LayerRecord,
     pub(crate) state: LayerState,
 }
 
-/// Builds the images of `plans` and their index. Afterwards the store can give every blob.
+/// What a build draws on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Supplies<'a> {
+    pub(crate) mirrors: &'a Mirrors,
+    pub(crate) bases: Bases<'a>,
+    pub(crate) fetcher: &'a Fetcher,
+}
+
+/// Builds the images of `plans` and their index. Afterwards the store can give every blob but, where
+/// they are to be pushed, those of a base image.
 pub(crate) fn build(
     workshop: &Workshop<'_>,
     plans: &[Plan],
-    mirrors: &Mirrors,
+    supplies: Supplies<'_>,
     options: Options,
-    fetcher: &Fetcher,
-    progress: &Progress,
     seconds: &mut Seconds,
 ) -> anyhow::Result<Built> {
+    let Supplies {
+        mirrors,
+        bases,
+        fetcher,
+    } = supplies;
+    let progress = bases.progress;
     let start = Instant::now();
     let jobs = plans
         .iter()
@@ -91,6 +125,7 @@ pub(crate) fn build(
         mirrors,
         options.blobs,
     )?)?;
+    let bases = fetcher.wait(base_images(workshop, plans, bases, options.blobs))?;
     seconds.fetch = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
@@ -119,8 +154,8 @@ pub(crate) fn build(
         .for_each(|text| progress.warn(text));
     let images = plans
         .iter()
-        .zip(jobs)
-        .map(|(plan, jobs)| image(workshop, plan, jobs, &layers))
+        .zip(jobs.into_iter().zip(bases))
+        .map(|(plan, (jobs, base))| image(workshop, plan, jobs, base, &layers))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let index = Index::of(
         images.iter().map(|built| &built.image),
@@ -128,6 +163,28 @@ pub(crate) fn build(
     );
     seconds.layers = start.elapsed().as_secs_f64();
     Ok(Built { index, images })
+}
+
+/// The documents of each plan's base image and, where they are to be written, its layers in the store.
+async fn base_images(
+    workshop: &Workshop<'_>,
+    plans: &[Plan],
+    bases: Bases<'_>,
+    blobs: Blobs,
+) -> anyhow::Result<Vec<Option<oci::Base>>> {
+    let mut found = Vec::new();
+    for plan in plans {
+        found.push(match (&workshop.project.base, &plan.image) {
+            (Base::Image { location, .. }, Some(image)) => {
+                if blobs == Blobs::Written {
+                    bases.fetch(location, image).await?;
+                }
+                Some(bases.documents(location, image).await?)
+            }
+            _ => None,
+        });
+    }
+    Ok(found)
 }
 
 type Layers = BTreeMap<Digest, (LayerRecord, LayerState)>;
@@ -233,6 +290,7 @@ fn image(
     workshop: &Workshop<'_>,
     plan: &Plan,
     jobs: Vec<Job>,
+    base: Option<oci::Base>,
     layers: &Layers,
 ) -> anyhow::Result<BuiltImage> {
     let layers: Vec<_> = jobs
@@ -244,7 +302,7 @@ fn image(
         .collect();
     let spec = ImageSpec {
         platform: plan.platform,
-        base: None,
+        base,
         layers: layers
             .iter()
             .map(|built| LayerSpec {
@@ -260,6 +318,7 @@ fn image(
     Ok(BuiltImage {
         platform: plan.platform,
         image: Image::new(&spec)?,
+        base: plan.image.clone(),
         layers,
     })
 }

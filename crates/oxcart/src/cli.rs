@@ -32,12 +32,31 @@ pub(crate) struct Global {
     /// Say only what went wrong
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// Say more: each file that is fetched, each layer that is built
-    #[arg(short, long, global = true, conflicts_with = "quiet")]
-    pub(crate) verbose: bool,
+    /// Say more: each file that is fetched, each layer that is built; -vv: each request to a registry
+    #[arg(short, long, global = true, conflicts_with = "quiet", action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
     /// When to use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
+    #[command(flatten)]
+    pub(crate) network: Network,
+}
+
+/// How registries are reached.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Registries")]
+pub(crate) struct Network {
+    /// A file with certificates (PEM) that registries may be signed by, besides the system's and those
+    /// of SSL_CERT_FILE; may be given again
+    #[arg(long = "ca", global = true, value_name = "FILE")]
+    pub(crate) authorities: Vec<PathBuf>,
+    /// A registry that may be spoken to without TLS; may be given again [default: loopback only]
+    #[arg(long = "insecure-registry", global = true, value_name = "HOST[:PORT]")]
+    pub(crate) insecure: Vec<String>,
+    /// The environment variable that has the registry's credentials, as USER:PASSWORD or as
+    /// HOST=USER:PASSWORD[,...] [default: OXCART_AUTH]
+    #[arg(long = "creds-env", global = true, value_name = "NAME")]
+    pub(crate) credentials: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -57,6 +76,11 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Build the image for every platform, and print the digest of its index
     Build(BuildArgs),
+    /// Push an image from a layout, an archive or another registry
+    Push(PushArgs),
+    /// Join the images of several platforms under one name
+    #[command(subcommand)]
+    Index(IndexCommand),
     /// Show what is in an image: platforms, layers, config
     Inspect(InspectArgs),
     /// Look after the store of downloads and layer records
@@ -102,6 +126,12 @@ pub(crate) struct BuildArgs {
     /// oci-archive on stdout; may be given again
     #[arg(short, long = "output", value_name = "DEST")]
     pub(crate) outputs: Vec<Destination>,
+    /// Push the image to the registry of its name, under each --tag
+    #[arg(long)]
+    pub(crate) push: bool,
+    /// Push into what the tags name already: other platforms in there stay
+    #[arg(long, requires = "push")]
+    pub(crate) join: bool,
     /// The image's name, instead of the configuration's
     #[arg(long, value_name = "REPOSITORY")]
     pub(crate) name: Option<String>,
@@ -123,8 +153,39 @@ pub(crate) struct BuildArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct PushArgs {
+    /// oci:DIR, oci-archive:FILE, docker-archive:FILE, a path to one of them (each with :TAG where it
+    /// holds several images), or a reference to an image in a registry
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// Where to push it: a reference with a tag
+    #[arg(value_name = "REF", required = true)]
+    pub(crate) targets: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum IndexCommand {
+    /// Put the images of SOURCE... under REF; platforms that REF has besides stay
+    Create(IndexCreateArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IndexCreateArgs {
+    /// The name of the whole: a reference with a tag
+    #[arg(value_name = "REF")]
+    pub(crate) target: String,
+    /// An image or index: a reference, or oci:DIR, oci-archive:FILE, docker-archive:FILE
+    #[arg(value_name = "SOURCE", required = true)]
+    pub(crate) sources: Vec<String>,
+    /// Begin anew: platforms that REF has now do not stay
+    #[arg(long)]
+    pub(crate) replace: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// oci:DIR, oci-archive:FILE, docker-archive:FILE, or a path to one of them
+    /// A reference to an image in a registry; or oci:DIR, oci-archive:FILE, docker-archive:FILE, or a
+    /// path to one of them
     pub(crate) image: String,
     /// Print JSON
     #[arg(long)]

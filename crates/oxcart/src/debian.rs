@@ -286,6 +286,7 @@ impl Index {
                 version: facts.python,
                 interpreter: facts.interpreter,
                 libc: format!("glibc {}", facts.glibc),
+                environment: None,
             }),
             archives: Vec::new(),
         })

@@ -103,6 +103,9 @@ fn hint_of(cause: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = cause.downcast_ref::<resolve::Error>() {
         return error.hint();
     }
+    if let Some(error) = cause.downcast_ref::<registry::Error>() {
+        return error.hint();
+    }
     if let Some(error) = cause.downcast_ref::<deb::Error>() {
         return deb_hint(error).map(str::to_owned);
     }
@@ -147,6 +150,11 @@ pub(crate) fn exit_status(error: &anyhow::Error) -> u8 {
     let usual = error.chain().any(|cause| {
         cause.is::<Failure>()
             || cause.is::<resolve::Error>()
+            || cause.is::<registry::Error>()
+            || cause.is::<registry::ReferenceError>()
+            || cause.is::<facts::Error>()
+            || cause.is::<oci::LayoutError>()
+            || cause.is::<oci::ImageError>()
             || cause.is::<deb::Error>()
             || cause.is::<deb::SolveError>()
             || cause.is::<wheel::Error>()

@@ -10,17 +10,17 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use oci::layer::{self, Options, Output};
-use oci::{Archived, Content, Digest, Encoder, Kind, SpliceMap, Tree, TreePath};
+use oci::{Archived, Content, Digest, Encoder, Entry, Kind, SpliceMap, Tree, TreePath};
 use serde_json::{Value, json};
 use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
-use wheel::{InstallOptions, Installed, Limits, RecordPolicy, Venv, Wheel};
+use wheel::{InstallOptions, Installed, Limits, RecordPolicy, Sees, Venv, Wheel};
 
 use crate::app::{self, AppFile};
 use crate::build::in_parallel;
 use crate::debian;
 use crate::diagnostics::Failure;
-use crate::lock::LockedWheel;
+use crate::lock::{LockedEnvironment, LockedWheel};
 use crate::plan::{Plan, Step};
 use crate::project::{Project, Record};
 use crate::store::{Kept, LayerRecord, Store};
@@ -34,9 +34,18 @@ pub(crate) struct Job {
     pub(crate) key: Digest,
     pub(crate) step: Step,
     venv: Option<Venv>,
+    stands_on: Below,
     /// The files of an app step.
     files: Vec<AppFile>,
     record: BTreeMap<PackageName, Record>,
+}
+
+/// What may be at a new environment's path already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Below {
+    Nothing,
+    /// An environment of a base image, which must not show through.
+    Image,
 }
 
 /// Builds layers of one project into one store.
@@ -53,10 +62,14 @@ impl Workshop<'_> {
     pub(crate) fn jobs(&self, plan: &Plan) -> Result<Vec<Job>, Failure> {
         let venv = plan.python.as_ref().map(|python| {
             python.version.parse().map(|version| Venv {
-                prefix: self.project.venv.clone(),
+                prefix: plan.venv.clone(),
                 python: version,
                 interpreter: python.interpreter.clone(),
                 implementation: wheel::Implementation::CPython,
+                sees: match python.environment {
+                    Some(LockedEnvironment::Seen) => Sees::System,
+                    _ => Sees::Own,
+                },
             })
         });
         let venv = venv.transpose().map_err(|error: wheel::VersionError| {
@@ -88,6 +101,7 @@ impl Workshop<'_> {
                     key,
                     step: step.clone(),
                     venv: venv.clone(),
+                    stands_on: plan.image.as_ref().map_or(Below::Nothing, |_| Below::Image),
                     files,
                     record: record.clone(),
                 })
@@ -111,14 +125,18 @@ impl Workshop<'_> {
                 "keep-docs": self.project.debian.keep_docs,
             }),
             Step::Skeleton => {
-                json!({ "prefix": self.project.venv.as_str(), "python": plan.python })
+                json!({
+                    "prefix": plan.venv.as_str(),
+                    "python": plan.python,
+                    "on-image": plan.image.is_some(),
+                })
             }
             Step::Wheels(wheels) => json!({
                 "wheels": wheels
                     .iter()
                     .map(|it| json!([it.sha256, it.requested, policy(it, record) == RecordPolicy::Warn]))
                     .collect::<Vec<_>>(),
-                "prefix": self.project.venv.as_str(),
+                "prefix": plan.venv.as_str(),
                 "site-packages": venv.map(|venv| venv.site_packages().to_string()),
             }),
             Step::App(app) => json!({
@@ -184,7 +202,7 @@ impl Workshop<'_> {
     fn tree(&self, job: &Job) -> anyhow::Result<(Tree, Vec<String>)> {
         match &job.step {
             Step::Debian(layer, debs) => debian::tree(self.store, self.project, *layer, debs),
-            Step::Skeleton => Ok((job.venv().skeleton(), Vec::new())),
+            Step::Skeleton => Ok((skeleton(job)?, Vec::new())),
             Step::Wheels(wheels) => self.wheels(job, wheels),
             Step::App(app) => Ok((app::tree(app, &job.files)?, Vec::new())),
         }
@@ -258,6 +276,21 @@ impl Workshop<'_> {
         }
         Ok(warnings)
     }
+}
+
+/// The environment without packages; over a base image, nothing but it is seen at its path.
+fn skeleton(job: &Job) -> anyhow::Result<Tree> {
+    let venv = job.venv();
+    let mut tree = venv.skeleton();
+    if job.stands_on == Below::Image {
+        let nothing = Content::Bytes(Vec::new().into());
+        let origin = "virtual environment".into();
+        tree.insert(
+            venv.prefix.join(oci::OPAQUE)?,
+            Entry::file(nothing, false, &origin),
+        )?;
+    }
+    Ok(tree)
 }
 
 /// What tells a file from another one of its path.

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::{fmt, fs};
 
+use oci::layer::Layer;
 use oci::{Digest, Platform};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,17 @@ pub(crate) struct LockedPlatform {
     pub(crate) debs: Vec<LockedDeb>,
     #[serde(default, rename = "wheel", skip_serializing_if = "Vec::is_empty")]
     pub(crate) wheels: Vec<LockedWheel>,
+    /// Packages of the base's own environment that count as installed.
+    #[serde(default, rename = "reused", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) reused: Vec<ReusedPackage>,
+}
+
+/// A package that is not installed because the base has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReusedPackage {
+    pub(crate) name: String,
+    pub(crate) version: String,
 }
 
 /// Facts of the base that wheels are chosen by.
@@ -52,18 +64,60 @@ pub(crate) struct LockedPython {
     pub(crate) version: String,
     /// Absolute path of the interpreter in the image.
     pub(crate) interpreter: String,
-    /// `glibc 2.41`
+    /// `glibc 2.41`, `musl 1.2`
     pub(crate) libc: String,
+    /// What of the base's environment the image's programs see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) environment: Option<LockedEnvironment>,
+}
+
+/// What becomes of the environment that a base image has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LockedEnvironment {
+    /// The base's virtual environment, at this path, is the image's: wheels are added to it.
+    Extended(String),
+    /// The image's environment sees the packages of the base's interpreter below its own.
+    Seen,
+    /// Nothing of it is seen.
+    Hidden,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LockedBase {
-    /// As configured: `debian:trixie`, `scratch`.
+    /// As configured: `debian:trixie`, `python:3.13-slim`, `scratch`.
     pub(crate) reference: String,
+    /// The image that this meant when it was locked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) image: Option<LockedImage>,
     /// Where each archive was found, for a host that has no mirror of its own.
     #[serde(default, rename = "archive", skip_serializing_if = "Vec::is_empty")]
     pub(crate) archives: Vec<LockedArchive>,
+}
+
+/// A base image of one platform, by its digests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LockedImage {
+    /// The index that lists it, where it is in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) index: Option<Digest>,
+    pub(crate) manifest: LockedDocument,
+    pub(crate) config: LockedDocument,
+    /// Bottom to top.
+    #[serde(default, rename = "layer")]
+    pub(crate) layers: Vec<Layer>,
+}
+
+/// A document by its digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct LockedDocument {
+    pub(crate) media_type: String,
+    pub(crate) digest: Digest,
+    /// Bytes.
+    pub(crate) size: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -231,9 +285,11 @@ mod tests {
                 version: "3.13.5".into(),
                 interpreter: "/usr/bin/python3.13".into(),
                 libc: "glibc 2.41".into(),
+                environment: None,
             }),
             base: LockedBase {
                 reference: "debian:trixie".into(),
+                image: None,
                 archives: vec![LockedArchive {
                     name: Archive::Debian,
                     mirror: "http://127.0.0.1/debian".into(),
@@ -258,6 +314,7 @@ mod tests {
                 size: 5,
                 requested: true,
             }],
+            reused: Vec::new(),
         }])
     }
 

@@ -4,9 +4,10 @@
 //! The flow: a [`project::Project`] is locked ([`lock::Lock`]), planned for each platform
 //! ([`plan::Plan`]), its files are fetched ([`fetch`]) into the [`store::Store`], each step of the plan
 //! becomes a layer ([`layers`]), layers become images and an index ([`build`]), and these go to their
-//! destinations ([`output`]).
+//! destinations ([`output`]) or to a registry ([`push`]).
 
 mod app;
+mod base;
 mod build;
 mod cli;
 mod clock;
@@ -15,14 +16,19 @@ mod credentials;
 mod debian;
 mod diagnostics;
 mod fetch;
+mod github;
+mod join;
 mod layering;
 mod layers;
 mod lock;
 mod metadata;
 mod output;
+mod place;
 mod plan;
 mod progress;
 mod project;
+mod push;
+mod registries;
 mod resolving;
 mod store;
 
@@ -62,7 +68,9 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Lock(args) => return commands::lock::run(global, args),
         Command::Plan(args) => commands::plan::run(global, args)?,
         Command::Build(args) => commands::build::run(global, args)?,
-        Command::Inspect(args) => commands::inspect::run(args)?,
+        Command::Push(args) => commands::push::run(global, args)?,
+        Command::Index(cli::IndexCommand::Create(args)) => commands::index::create(global, args)?,
+        Command::Inspect(args) => commands::inspect::run(global, args)?,
         Command::Store(command) => commands::store::run(global, command)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,13 +1,17 @@
 //! The account of a build for `--metadata-file`: what was made, of what, and what it cost.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
+use oci::layer::Layer;
 use oci::{DiffId, Digest};
+use registry::Pushed;
 use serde::Serialize;
 
 use crate::build::Built;
 use crate::output;
+use crate::push::Delivered;
 
 /// The document.
 #[derive(Debug, Serialize)]
@@ -30,19 +34,19 @@ pub(crate) struct Metadata {
 #[derive(Debug, Serialize)]
 pub(crate) struct PlatformMetadata {
     /// Of the manifest.
-    digest: Digest,
-    layers: Vec<LayerMetadata>,
+    pub(crate) digest: Digest,
+    pub(crate) layers: Vec<LayerMetadata>,
 }
 
 #[derive(Debug, Serialize)]
-struct LayerMetadata {
+pub(crate) struct LayerMetadata {
     digest: Digest,
     diff_id: DiffId,
     /// Bytes of the blob.
-    size: u64,
-    kind: &'static str,
-    members: Vec<String>,
-    state: LayerState,
+    pub(crate) size: u64,
+    pub(crate) kind: &'static str,
+    pub(crate) members: Vec<String>,
+    pub(crate) state: LayerState,
 }
 
 /// Where a layer came from.
@@ -53,6 +57,24 @@ pub(crate) enum LayerState {
     Built,
     /// Known to the store.
     Stored,
+    /// In the registry already.
+    Registry,
+    /// Taken over from another repository of the registry.
+    Mounted,
+    /// A base image's, copied from where the base is.
+    Copied,
+}
+
+impl fmt::Display for LayerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Built => "built",
+            Self::Stored => "stored",
+            Self::Registry => "registry",
+            Self::Mounted => "mounted",
+            Self::Copied => "copied",
+        })
+    }
 }
 
 /// Wall-clock seconds of a build's parts.
@@ -62,23 +84,44 @@ pub(crate) struct Seconds {
     pub(crate) fetch: f64,
     pub(crate) layers: f64,
     pub(crate) output: f64,
+    pub(crate) push: f64,
     pub(crate) total: f64,
 }
 
 impl Metadata {
-    pub(crate) fn new(name: Option<String>, built: &Built) -> Self {
+    /// Of what was built and, where it was pushed, of what became of its blobs.
+    pub(crate) fn new(name: Option<String>, built: &Built, delivered: Option<&Delivered>) -> Self {
+        let pushed = |layer: &Layer, otherwise: LayerState| match delivered
+            .and_then(|delivered| delivered.blobs.get(&layer.digest))
+        {
+            Some(Pushed::Present) => LayerState::Registry,
+            Some(Pushed::Mounted { .. }) => LayerState::Mounted,
+            Some(Pushed::Uploaded { .. }) | None => otherwise,
+        };
         let platforms = built
             .images
             .iter()
             .map(|image| {
-                let layers = image.layers.iter().map(|layer| LayerMetadata {
-                    digest: layer.record.layer.digest,
-                    diff_id: layer.record.layer.diff_id,
-                    size: layer.record.layer.size,
-                    kind: layer.job.step.kind(),
-                    members: layer.job.step.members(),
-                    state: layer.state,
+                let of_base = image.base_layers().iter().map(|layer| LayerMetadata {
+                    digest: layer.digest,
+                    diff_id: layer.diff_id,
+                    size: layer.size,
+                    kind: "base",
+                    members: Vec::new(),
+                    state: pushed(layer, LayerState::Copied),
                 });
+                let ours = image.layers.iter().map(|made| {
+                    let layer = &made.record.layer;
+                    LayerMetadata {
+                        digest: layer.digest,
+                        diff_id: layer.diff_id,
+                        size: layer.size,
+                        kind: made.job.step.kind(),
+                        members: made.job.step.members(),
+                        state: pushed(layer, made.state),
+                    }
+                });
+                let layers = of_base.chain(ours);
                 let digest = Digest::of(&image.image.manifest);
                 (
                     image.platform.to_string(),

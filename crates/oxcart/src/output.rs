@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Context;
+use oci::layer::Layer;
 use oci::{ArchiveWriter, AtomicFile, Digest, LayoutWriter};
 
-use crate::build::{Built, BuiltLayer, in_parallel};
+use crate::build::{Built, BuiltImage, BuiltLayer, in_parallel};
 use crate::diagnostics::{Failure, IoContext};
 use crate::store::{Kept, Store};
 
@@ -113,9 +114,10 @@ fn layout(
     threads: NonZeroUsize,
 ) -> anyhow::Result<()> {
     let writer = LayoutWriter::open(path)?;
-    in_parallel(&layers(image.built), threads, |layer| {
-        let oci::layer::Layer { digest, size, .. } = layer.record.layer;
-        writer.put_blob(&digest, size, |out| blob(layer, store, out))?;
+    in_parallel(&layers(image.built), threads, |(layer, made)| {
+        writer.put_blob(&layer.digest, layer.size, |out| {
+            blob(layer, *made, store, out)
+        })?;
         Ok(())
     })?;
     for built in &image.built.images {
@@ -161,9 +163,10 @@ fn blobs(
     image: Named<'_>,
     store: &Store,
 ) -> anyhow::Result<()> {
-    for layer in layers(image.built) {
-        let oci::layer::Layer { digest, size, .. } = layer.record.layer;
-        writer.put_blob(&digest, size, |out| blob(layer, store, out))?;
+    for (layer, made) in layers(image.built) {
+        writer.put_blob(&layer.digest, layer.size, |out| {
+            blob(layer, made, store, out)
+        })?;
     }
     Ok(())
 }
@@ -172,38 +175,56 @@ fn tags(image: Named<'_>) -> Vec<&str> {
     image.tags.iter().map(String::as_str).collect()
 }
 
-/// The layers of all images, each once, the largest first.
-fn layers(built: &Built) -> Vec<&BuiltLayer> {
-    let layers = built.images.iter().flat_map(|image| &image.layers);
-    let layers: BTreeMap<Digest, _> = layers
-        .map(|layer| (layer.record.layer.digest, layer))
+/// The layers of all images, each once, the largest first, with how it was made; a base image's were
+/// not.
+pub(crate) fn layers(built: &Built) -> Vec<(&Layer, Option<&BuiltLayer>)> {
+    let of_bases = built.images.iter().flat_map(BuiltImage::base_layers);
+    let ours = built.images.iter().flat_map(|image| &image.layers);
+    let layers: BTreeMap<Digest, _> = of_bases
+        .map(|layer| (layer, None))
+        .chain(ours.map(|made| (&made.record.layer, Some(made))))
+        .map(|(layer, made)| (layer.digest, (layer, made)))
         .collect();
     let mut layers: Vec<_> = layers.into_values().collect();
-    layers.sort_by_key(|layer| std::cmp::Reverse(layer.record.layer.size));
+    layers.sort_by_key(|(layer, _)| std::cmp::Reverse(layer.size));
     layers
 }
 
 /// Writes a layer's blob, from what the store keeps of it.
-fn blob(layer: &BuiltLayer, store: &Store, out: &mut dyn Write) -> anyhow::Result<()> {
-    match layer.record.kept {
-        Kept::Blob => {
-            let digest = &layer.record.layer.digest;
-            let mut blob =
-                File::open(store.blob_path(digest)).at("read", &store.blob_path(digest))?;
-            io::copy(&mut blob, out)?;
-        }
-        Kept::Map => {
-            let map = store.splice_map(&layer.job.key)?;
-            map.write_blob(
-                &|digest| {
-                    store
-                        .source(digest, &digest.to_string())
-                        .map_err(io::Error::other)
-                },
-                out,
-            )?;
-        }
+fn blob(
+    layer: &Layer,
+    made: Option<&BuiltLayer>,
+    store: &Store,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    match made {
+        Some(made) => made_blob(made, store, out),
+        None => stored_blob(&layer.digest, store, out),
     }
+}
+
+/// Writes the blob of a layer of ours.
+pub(crate) fn made_blob(
+    layer: &BuiltLayer,
+    store: &Store,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    if layer.record.kept == Kept::Blob {
+        return stored_blob(&layer.record.layer.digest, store, out);
+    }
+    let map = store.splice_map(&layer.job.key)?;
+    let source = |digest: &Digest| {
+        store
+            .source(digest, &digest.to_string())
+            .map_err(io::Error::other)
+    };
+    Ok(map.write_blob(&source, out)?)
+}
+
+fn stored_blob(digest: &Digest, store: &Store, out: &mut dyn Write) -> anyhow::Result<()> {
+    let path = store.blob_path(digest);
+    let mut blob = File::open(&path).at("read", &path)?;
+    io::copy(&mut blob, out)?;
     Ok(())
 }
 

@@ -3,22 +3,30 @@
 
 use std::collections::BTreeMap;
 
-use oci::{Platform, Runtime};
+use oci::{Platform, Runtime, TreePath};
 
 use crate::diagnostics::Failure;
 use crate::layering;
-use crate::lock::{DebLayer, LockedDeb, LockedPlatform, LockedPython, LockedWheel};
+use crate::lock::{
+    DebLayer, LockedDeb, LockedEnvironment, LockedImage, LockedPlatform, LockedPython, LockedWheel,
+};
 use crate::project::{App, Base, Project};
 
 /// Where programs are looked for below the virtual environment's: Debian's own default.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where the virtual environment is, unless the project or a base that is extended says otherwise.
+const VENV: &str = "/opt/venv";
 
 /// One platform's image to be.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) platform: Platform,
     pub(crate) base: String,
+    /// The base image, whose layers come first; None where `steps` make the base too.
+    pub(crate) image: Option<LockedImage>,
     pub(crate) python: Option<LockedPython>,
+    /// The virtual environment's directory.
+    pub(crate) venv: TreePath,
     /// Bottom to top.
     pub(crate) steps: Vec<Step>,
     pub(crate) config: Runtime,
@@ -52,13 +60,19 @@ impl Plan {
                 steps.push(Step::Debian(layer, debs));
             }
         }
-        if locked.python.is_some() {
+        let environment = locked.python.as_ref().map(|it| it.environment.as_ref());
+        if let Some(environment) = environment
+            && !matches!(environment, Some(LockedEnvironment::Extended(_)))
+        {
             steps.push(Step::Skeleton);
         }
         let apps = project.apps.len();
+        let image = &locked.base.image;
+        let of_base = image.as_ref().map_or(0, |image| image.layers.len());
+        let taken = of_base + steps.len() + apps;
         let budget = project
             .max_layers
-            .checked_sub(steps.len() + apps)
+            .checked_sub(taken)
             .filter(|budget| *budget > 0);
         let budget = budget.ok_or_else(|| {
             Failure::new(format!(
@@ -66,8 +80,7 @@ impl Plan {
                 project.max_layers
             ))
             .hint(format!(
-                "{} are taken, {apps} of them by [[app]] tables",
-                steps.len() + apps
+                "{taken} are taken: {of_base} by the base image, {apps} by [[app]] tables; 127 is the most"
             ))
         })?;
         steps.extend(
@@ -76,12 +89,15 @@ impl Plan {
                 .map(Step::Wheels),
         );
         steps.extend(project.apps.iter().cloned().map(Step::App));
+        let venv = venv(project, locked)?;
         Ok(Self {
             platform: locked.name,
             base: locked.base.reference.clone(),
+            image: image.clone(),
             python: locked.python.clone(),
             steps,
-            config: runtime(project, locked),
+            config: runtime(project, locked, &venv),
+            venv,
         })
     }
 
@@ -101,12 +117,15 @@ impl Plan {
         serde_json::json!({
             "platform": self.platform,
             "base": self.base,
+            "image": self.image,
             "python": self.python,
+            "venv": format!("/{}", self.venv),
             "layers": layers,
             "config": {
                 "user": self.config.user,
                 "workdir": self.config.workdir,
                 "env": self.config.env.iter().cloned().collect::<BTreeMap<_, _>>(),
+                "path_prefix": self.config.path_prefix,
                 "entrypoint": self.config.entrypoint,
                 "cmd": self.config.cmd,
                 "expose": self.config.expose,
@@ -167,27 +186,50 @@ impl Step {
     }
 }
 
+fn venv(project: &Project, locked: &LockedPlatform) -> Result<TreePath, Failure> {
+    let environment = locked
+        .python
+        .as_ref()
+        .and_then(|it| it.environment.as_ref());
+    let path = match (environment, &project.venv) {
+        (Some(LockedEnvironment::Extended(path)), _) => path.as_str(),
+        (_, Some(stated)) => return Ok(stated.clone()),
+        (_, None) => VENV,
+    };
+    TreePath::new(path).map_err(|error| {
+        Failure::new(format!(
+            "the lock has no usable environment for {}",
+            locked.name
+        ))
+        .hint("run `oxcart lock`")
+        .caused_by(error)
+    })
+}
+
 /// How containers of the image run: the base's defaults, the virtual environment, and what the project
 /// states, the later of which wins.
-fn runtime(project: &Project, locked: &LockedPlatform) -> Runtime {
+fn runtime(project: &Project, locked: &LockedPlatform, venv: &TreePath) -> Runtime {
     let table = &project.config;
     let mut env = BTreeMap::new();
-    if project.base != Base::Scratch {
+    let mut path_prefix = Vec::new();
+    if let Base::Debian(_) = project.base {
         env.insert("PATH".to_owned(), PATH.to_owned());
         // Without one, Python's standard streams are ASCII.
         env.insert("LANG".to_owned(), "C.UTF-8".to_owned());
     }
     if locked.python.is_some() {
-        let venv = format!("/{}", project.venv);
-        env.insert("PATH".to_owned(), format!("{venv}/bin:{PATH}"));
-        env.insert("VIRTUAL_ENV".to_owned(), venv);
+        env.insert("VIRTUAL_ENV".to_owned(), format!("/{venv}"));
+        // What the project states is taken as it is.
+        if !table.env.contains_key("PATH") {
+            path_prefix.push(format!("/{venv}/bin"));
+        }
     }
     env.extend(table.env.clone());
     Runtime {
         user: table.user.clone(),
         workdir: table.workdir.clone(),
         env: env.into_iter().collect(),
-        path_prefix: Vec::new(),
+        path_prefix,
         entrypoint: table.entrypoint.clone(),
         cmd: table.cmd.clone(),
         expose: table.expose.clone(),

@@ -12,7 +12,7 @@ use crate::cli::Global;
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
     mode: Mode,
-    verbose: bool,
+    verbose: u8,
     bars: MultiProgress,
     warnings: Arc<Mutex<Vec<String>>>,
 }
@@ -54,7 +54,14 @@ impl Progress {
 
     /// One line for those who want to know more.
     pub(crate) fn detail(&self, text: &str) {
-        if self.verbose {
+        if self.verbose > 0 {
+            self.line(text);
+        }
+    }
+
+    /// One line for those who want to know everything.
+    pub(crate) fn trace(&self, text: &str) {
+        if self.verbose > 1 {
             self.line(text);
         }
     }

@@ -6,15 +6,20 @@ use anyhow::Context;
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use oci::{Digest, Platform};
-use resolve::{Arch, Inputs, Libc, Pinned, Request, Target};
+use resolve::{Arch, Inputs, InstalledPackage, Libc, Pinned, Request, Resolution, Target};
 use serde_json::json;
 
+use crate::base::{self, Bases};
 use crate::debian::{self, Mirrors};
 use crate::diagnostics::Failure;
 use crate::fetch::{Download, Fetcher};
-use crate::lock::{Hex, Lock, LockedBase, LockedPlatform, LockedPython, LockedWheel};
+use crate::lock::{
+    Hex, Lock, LockedArchive, LockedBase, LockedDeb, LockedEnvironment, LockedImage,
+    LockedPlatform, LockedPython, LockedWheel, ReusedPackage,
+};
 use crate::progress::Progress;
 use crate::project::{Base, Dependencies, Project};
+use crate::registries::Registries;
 use crate::store::Store;
 
 /// Wheels that are asked about at a time.
@@ -36,6 +41,7 @@ pub(crate) async fn staleness(
     project: &Project,
     lock: &Lock,
     platforms: &[Platform],
+    registries: &Registries,
 ) -> anyhow::Result<Option<String>> {
     if lock.layer_format != oci::layer::FORMAT {
         return Ok(Some(format!(
@@ -48,11 +54,20 @@ pub(crate) async fn staleness(
         let Some(locked) = lock.platform(*platform) else {
             return Ok(Some(format!("it lacks {platform}")));
         };
-        if locked.inputs != inputs(project, *platform).await?.0 {
+        if locked.inputs != inputs(project, *platform, registries).await?.0 {
             return Ok(Some(format!("what {platform} is made of was changed")));
         }
     }
     Ok(None)
+}
+
+/// What a lock is made with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Means<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) fetcher: &'a Fetcher,
+    pub(crate) registries: &'a Registries,
+    pub(crate) progress: &'a Progress,
 }
 
 /// Resolves everything for all of the project's platforms.
@@ -60,12 +75,11 @@ pub(crate) async fn lock(
     project: &Project,
     old: Option<&Lock>,
     upgrade: &Upgrade,
-    store: &Store,
-    fetcher: &Fetcher,
-    progress: &Progress,
+    means: Means<'_>,
 ) -> anyhow::Result<Lock> {
+    let Means { progress, .. } = means;
     let spinner = progress.spinner("Resolving");
-    let bases = bases(project, old, fetcher, progress).await?;
+    let bases = bases(project, old, upgrade, means).await?;
     let platforms =
         project
             .platforms
@@ -73,41 +87,18 @@ pub(crate) async fn lock(
             .zip(bases)
             .map(|((platform, dependencies), base)| async move {
                 let old = old.and_then(|lock| lock.platform(*platform));
-                let wheels = match &base.python {
-                    Some(python) => {
-                        let request = request(
-                            *platform,
-                            dependencies,
-                            python,
-                            preferences(old, upgrade),
-                            store,
-                        )?;
-                        wheels(&request, fetcher, progress).await.with_context(|| {
-                            format!("the dependencies for {platform} cannot be resolved")
-                        })?
-                    }
-                    None if inputs(project, *platform).await?.1 => {
-                        return Err(no_python(project).into());
-                    }
-                    None => Vec::new(),
-                };
-                Ok::<_, anyhow::Error>(LockedPlatform {
-                    name: *platform,
-                    inputs: inputs(project, *platform).await?.0,
-                    python: base.python,
-                    base: LockedBase {
-                        reference: reference(&project.base),
-                        archives: base.archives,
-                    },
-                    debs: base.debs,
-                    wheels,
-                })
+                let prefer = preferences(old, upgrade);
+                lock_platform(project, *platform, dependencies, base, prefer, means).await
             });
     let lock = Lock::new(try_join_all(platforms).await?);
     spinner.finish_and_clear();
     for platform in &lock.platforms {
+        let reused = match platform.reused.len() {
+            0 => String::new(),
+            number => format!(", {number} packages of the base"),
+        };
         progress.line(&format!(
-            "resolved {}: {} wheels, {} Debian packages",
+            "resolved {}: {} wheels, {} Debian packages{reused}",
             platform.name,
             platform.wheels.len(),
             platform.debs.len()
@@ -116,31 +107,156 @@ pub(crate) async fn lock(
     Ok(lock)
 }
 
+async fn lock_platform(
+    project: &Project,
+    platform: Platform,
+    dependencies: &Dependencies,
+    base: ResolvedBase,
+    prefer: BTreeMap<String, String>,
+    means: Means<'_>,
+) -> anyhow::Result<LockedPlatform> {
+    let (inputs, any) = inputs(project, platform, means.registries).await?;
+    let (mut wheels, mut reused) = (Vec::new(), Vec::new());
+    match &base.python {
+        Some(python) => {
+            let mut request = request(platform, dependencies, python, prefer, means.store)?;
+            request.installed.clone_from(&base.installed);
+            let failed = || format!("the dependencies for {platform} cannot be resolved");
+            let resolution = resolve::resolve(&request).await.with_context(failed)?;
+            check_replaced(project, python, &resolution)?;
+            resolution
+                .warnings
+                .iter()
+                .for_each(|text| means.progress.warn(text));
+            reused = resolution
+                .satisfied
+                .into_iter()
+                .map(|it| ReusedPackage {
+                    name: it.name,
+                    version: it.version,
+                })
+                .collect();
+            wheels = stream::iter(resolution.wheels)
+                .map(|wheel| locked(wheel, means.fetcher))
+                .buffered(PARALLEL)
+                .try_collect()
+                .await
+                .with_context(failed)?;
+        }
+        None if any => return Err(no_python(project).into()),
+        None => {}
+    }
+    Ok(LockedPlatform {
+        name: platform,
+        inputs,
+        python: base.python,
+        base: LockedBase {
+            reference: project.base.to_string(),
+            image: base.image,
+            archives: base.archives,
+        },
+        debs: base.debs,
+        wheels,
+        reused,
+    })
+}
+
+/// In an environment that is extended, a wheel can't take the place of a package that is there: its
+/// files would be mixed with the other's.
+fn check_replaced(
+    project: &Project,
+    python: &LockedPython,
+    resolution: &Resolution,
+) -> Result<(), Failure> {
+    let Some(LockedEnvironment::Extended(prefix)) = &python.environment else {
+        return Ok(());
+    };
+    let Some(first) = resolution.replaced.first() else {
+        return Ok(());
+    };
+    Err(Failure::new(format!(
+        "the base {} has {} {} in {prefix}, and {} is needed",
+        project.base, first.name, first.installed, first.version
+    ))
+    .hint("with `reuse-base = true` nothing of the base is replaced: allow the base's version, build the base with the new one, or leave reuse-base out"))
+}
+
+/// What one platform stands on.
+#[derive(Debug, Default)]
+struct ResolvedBase {
+    debs: Vec<LockedDeb>,
+    archives: Vec<LockedArchive>,
+    image: Option<LockedImage>,
+    python: Option<LockedPython>,
+    installed: Vec<InstalledPackage>,
+}
+
 async fn bases(
     project: &Project,
     old: Option<&Lock>,
-    fetcher: &Fetcher,
-    progress: &Progress,
-) -> anyhow::Result<Vec<debian::Resolved>> {
+    upgrade: &Upgrade,
+    means: Means<'_>,
+) -> anyhow::Result<Vec<ResolvedBase>> {
+    let Means {
+        store,
+        fetcher,
+        registries,
+        progress,
+    } = means;
     let platforms: Vec<_> = project
         .platforms
         .iter()
         .map(|(platform, _)| *platform)
         .collect();
     let bases = match &project.base {
-        Base::Scratch => platforms
-            .iter()
-            .map(|_| debian::Resolved::default())
-            .collect(),
+        Base::Scratch => platforms.iter().map(|_| ResolvedBase::default()).collect(),
         Base::Debian(base) => {
             let mirrors = Mirrors::find(project, old);
-            debian::resolve(project, *base, &platforms, &mirrors, fetcher, progress).await?
+            let debian = debian::resolve(project, *base, &platforms, &mirrors, fetcher, progress);
+            let of_debian = |it: debian::Resolved| ResolvedBase {
+                debs: it.debs,
+                archives: it.archives,
+                python: it.python,
+                ..ResolvedBase::default()
+            };
+            debian.await?.into_iter().map(of_debian).collect()
+        }
+        Base::Image { location, .. } => {
+            let pinned = match upgrade {
+                Upgrade::Everything => None,
+                Upgrade::Nothing | Upgrade::Package(_) => pin(project, old),
+            };
+            let bases = Bases {
+                store,
+                registries,
+                progress,
+            };
+            let images = bases.resolve(location, pinned, &platforms).await?;
+            let mut resolved = Vec::new();
+            for (base, (_, dependencies)) in images.into_iter().zip(&project.platforms) {
+                let (python, installed) = base::python(project, dependencies, &base.facts)?.unzip();
+                resolved.push(ResolvedBase {
+                    image: Some(base.image),
+                    python,
+                    installed: installed.unwrap_or_default(),
+                    ..ResolvedBase::default()
+                });
+            }
+            resolved
         }
     };
     for base in &bases {
         agree(project, base.python.as_ref())?;
     }
     Ok(bases)
+}
+
+/// The index or manifest that an older lock has for the same base.
+fn pin(project: &Project, old: Option<&Lock>) -> Option<Digest> {
+    let text = project.base.to_string();
+    let locked = old?.platforms.iter().find(|it| it.base.reference == text)?;
+    let image = locked.base.image.as_ref()?;
+    Some(image.index.unwrap_or(image.manifest.digest))
 }
 
 /// Checks the version that the configuration states against the base's.
@@ -153,8 +269,7 @@ fn agree(project: &Project, python: Option<&LockedPython>) -> Result<(), Failure
     }
     Err(Failure::new(format!(
         "[python] version is {wanted}, and the base {} has Python {}",
-        reference(&project.base),
-        python.version
+        project.base, python.version
     ))
     .hint("leave [python] version out, or use another base"))
 }
@@ -162,20 +277,17 @@ fn agree(project: &Project, python: Option<&LockedPython>) -> Result<(), Failure
 fn no_python(project: &Project) -> Failure {
     Failure::new(format!(
         "the base {} has no Python, and there are dependencies to install",
-        reference(&project.base)
+        project.base
     ))
     .hint("use a base with a Python, such as \"debian:trixie\", or leave [dependencies] out")
 }
 
-fn reference(base: &Base) -> String {
-    match base {
-        Base::Debian(base) => format!("debian:{}", base.codename),
-        Base::Scratch => "scratch".to_owned(),
-    }
-}
-
 /// The digest of all that `platform` asks for, and whether that is any wheel.
-async fn inputs(project: &Project, platform: Platform) -> anyhow::Result<(Digest, bool)> {
+async fn inputs(
+    project: &Project,
+    platform: Platform,
+    registries: &Registries,
+) -> anyhow::Result<(Digest, bool)> {
     let (text, any) = match project.dependencies(platform) {
         Some(dependencies) => {
             let inputs = Inputs::read(&dependencies.inputs).await?;
@@ -186,13 +298,22 @@ async fn inputs(project: &Project, platform: Platform) -> anyhow::Result<(Digest
         }
         None => (json!(null), false),
     };
-    let digest = Digest::of(&oci::json::canonical(&json!({
-        "base": reference(&project.base),
+    let mut asked = json!({
+        "base": project.base.to_string(),
         "python": project.python,
         "system": project.system,
         "dependencies": text,
-    })));
-    Ok((digest, any))
+    });
+    if let Base::Image { location, .. } = &project.base {
+        asked["image"] = json!(base::on_disk(location, registries).await?);
+        asked["venv"] = json!(project.venv.as_ref().map(ToString::to_string));
+        asked["reuse-base"] = json!(
+            project
+                .dependencies(platform)
+                .is_some_and(|it| it.reuse_base)
+        );
+    }
+    Ok((Digest::of(&oci::json::canonical(&asked)), any))
 }
 
 fn secretless(indexes: &resolve::Indexes) -> serde_json::Value {
@@ -249,38 +370,23 @@ fn request(
     Ok(request)
 }
 
-/// `glibc 2.41`
+/// `glibc 2.41`, `musl 1.2`
 fn libc(text: &str) -> Result<Libc, Failure> {
-    text.strip_prefix("glibc ")
-        .and_then(|version| version.split_once('.'))
-        .and_then(|(major, minor)| {
-            Some(Libc::Glibc {
-                major: major.parse().ok()?,
-                minor: minor.parse().ok()?,
-            })
-        })
-        .ok_or_else(|| {
-            Failure::new(format!(
-                "`{text}` is no C library that wheels are built for"
-            ))
-        })
-}
-
-async fn wheels(
-    request: &Request,
-    fetcher: &Fetcher,
-    progress: &Progress,
-) -> anyhow::Result<Vec<LockedWheel>> {
-    let resolution = resolve::resolve(request).await?;
-    resolution
-        .warnings
-        .iter()
-        .for_each(|text| progress.warn(text));
-    stream::iter(resolution.wheels)
-        .map(|wheel| locked(wheel, fetcher))
-        .buffered(PARALLEL)
-        .try_collect()
-        .await
+    let parse = || {
+        let (name, version) = text.split_once(' ')?;
+        let (major, minor) = version.split_once('.')?;
+        let (major, minor) = (major.parse().ok()?, minor.parse().ok()?);
+        match name {
+            "glibc" => Some(Libc::Glibc { major, minor }),
+            "musl" => Some(Libc::Musl { major, minor }),
+            _ => None,
+        }
+    };
+    parse().ok_or_else(|| {
+        Failure::new(format!(
+            "`{text}` is no C library that wheels are built for"
+        ))
+    })
 }
 
 /// The wheel with its digest and size, which are learnt from its server where the index does not tell.

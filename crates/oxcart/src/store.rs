@@ -19,6 +19,19 @@ use tempfile::NamedTempFile;
 use crate::clock;
 use crate::diagnostics::{Failure, IoContext};
 
+/// What is kept, each in a directory of its own.
+const KINDS: [&str; 7] = [
+    "blobs",
+    "layers",
+    "facts",
+    "homes",
+    "partial",
+    "spool",
+    "index-cache",
+];
+/// Repositories of one registry that are remembered for a blob.
+const HOMES: usize = 4;
+
 /// Where downloads and layer records are kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
@@ -52,7 +65,7 @@ impl Store {
             None => default_root()?,
         };
         let root = std::path::absolute(&root).at("find", &root)?;
-        for directory in ["blobs/sha256", "partial", "layers", "spool", "index-cache"] {
+        for directory in ["blobs/sha256"].iter().chain(&KINDS) {
             let directory = root.join(directory);
             fs::create_dir_all(&directory).at("create", &directory)?;
         }
@@ -102,6 +115,62 @@ impl Store {
         fs::rename(path, &target).at("write", &target)?;
         self.added.fetch_add(size, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// A document that is kept by its digest.
+    pub(crate) fn document(&self, digest: &Digest) -> Result<Vec<u8>, Failure> {
+        let path = self.blob_path(digest);
+        let bytes = fs::read(&path).at("read", &path)?;
+        touch(&path);
+        Ok(bytes)
+    }
+
+    /// Keeps a document by its digest.
+    pub(crate) fn put_document(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let path = self.blob_path(&Digest::of(bytes));
+        if path.is_file() {
+            return Ok(());
+        }
+        self.place(&path, |out| out.write_all(bytes))
+    }
+
+    /// Where the facts of a base image are, or would be, by its manifest's digest.
+    pub(crate) fn facts_path(&self, manifest: &Digest) -> PathBuf {
+        self.root.join("facts").join(manifest.hex())
+    }
+
+    /// Keeps the facts of a base image.
+    pub(crate) fn put_facts(&self, manifest: &Digest, bytes: &[u8]) -> Result<(), Failure> {
+        self.place(&self.facts_path(manifest), |out| out.write_all(bytes))
+    }
+
+    /// Repositories of `registry` that were seen to have the blob, the latest last.
+    pub(crate) fn homes(&self, registry: &str, digest: &Digest) -> Vec<String> {
+        fs::read_to_string(self.homes_path(registry, digest))
+            .map(|text| text.lines().map(str::to_owned).collect())
+            .unwrap_or_default()
+    }
+
+    /// Notes that `repository` of `registry` has the blob. A hint, which nothing rests on: where it
+    /// cannot be written, or only in part, a blob is uploaded that could have been mounted.
+    pub(crate) fn note_home(&self, registry: &str, digest: &Digest, repository: &str) {
+        let mut homes = self.homes(registry, digest);
+        if homes.last().is_some_and(|last| last == repository) {
+            return;
+        }
+        homes.retain(|home| home != repository);
+        homes.push(repository.to_owned());
+        let first = homes.len().saturating_sub(HOMES);
+        let path = self.homes_path(registry, digest);
+        if let Some(directory) = path.parent() {
+            let _ = fs::create_dir_all(directory);
+        }
+        let _ = fs::write(&path, homes[first..].join("\n"));
+    }
+
+    fn homes_path(&self, registry: &str, digest: &Digest) -> PathBuf {
+        let registry = registry.replace([':', '/'], "_");
+        self.root.join("homes").join(registry).join(digest.hex())
     }
 
     /// A blob in the making: write to it, then [`NewBlob::keep`] it.
@@ -154,7 +223,7 @@ impl Store {
 
     /// Bytes and number of files, by kind.
     pub(crate) fn sizes(&self) -> Result<Vec<(&'static str, Usage)>, Failure> {
-        ["blobs", "layers", "partial", "spool", "index-cache"]
+        KINDS
             .into_iter()
             .map(|kind| {
                 let mut usage = Usage::default();
@@ -172,7 +241,7 @@ impl Store {
     pub(crate) fn prune(&self, age: Age) -> Result<Usage, Failure> {
         let limit = clock::now().saturating_sub(age.0.as_secs());
         let mut removed = Usage::default();
-        for kind in ["blobs", "layers", "partial", "spool", "index-cache"] {
+        for kind in KINDS {
             walk(&self.root.join(kind), &mut |path, metadata| {
                 let used = metadata
                     .modified()

@@ -41,17 +41,24 @@ pub(crate) async fn explain(engine: &Engine<'_>, tags: &Tags, error: ResolveErro
 async fn no_solution(engine: &Engine<'_>, tags: &Tags, error: &NoSolutionError) -> Error {
     let conflict = || Error::Conflict {
         target: engine.request.target.clone(),
-        explanation: plain(error.report()),
+        explanation: plain(error.report()) + &installed(engine, error),
     };
     let mut listings: BTreeMap<PackageName, Listing> = BTreeMap::new();
     let requested = engine.requested();
     let involved: BTreeSet<&PackageName> = error.packages().collect();
     for &name in &involved {
+        // No index need have what is installed, and what is installed need not fit.
+        let installed = engine.installed.version(name);
+        if installed.is_some_and(|version| allows(engine, name, version)) {
+            continue;
+        }
         match listing(engine, name).await {
             Ok(Some(listing)) => {
                 listings.insert(name.clone(), listing);
             }
-            Ok(None) if requested.contains(name) => return not_found(engine, name),
+            Ok(None) if requested.contains(name) && installed.is_none() => {
+                return not_found(engine, name);
+            }
             Ok(None) => {}
             Err(error) => return error,
         }
@@ -75,6 +82,16 @@ async fn no_solution(engine: &Engine<'_>, tags: &Tags, error: &NoSolutionError) 
         Some(error) => Error::NoCompatibleWheel(Box::new(error)),
         None => conflict(),
     }
+}
+
+/// The installed packages that a failure is about, which the resolver's account doesn't name.
+fn installed(engine: &Engine<'_>, error: &NoSolutionError) -> String {
+    let involved: BTreeSet<&PackageName> = error.packages().collect();
+    let installed = involved.into_iter().filter_map(|name| {
+        let version = engine.installed.version(name)?;
+        Some(format!("\nThe base image has {name} {version}."))
+    });
+    installed.collect()
 }
 
 /// The package, of those in a solution made without regard to tags, that has no fitting wheel: one

@@ -87,6 +87,23 @@ impl Entries {
         Ok(())
     }
 
+    /// The requirements, constraints and overrides that hold on the target.
+    pub(crate) fn holding(&self, markers: &MarkerEnvironment) -> impl Iterator<Item = &Entry> {
+        self.requirements
+            .iter()
+            .chain(&self.constraints)
+            .chain(&self.overrides)
+            .filter(|entry| entry.requirement.evaluate_markers(Some(markers), &[]))
+    }
+
+    /// The packages that have hashes to check.
+    pub(crate) fn hashed(&self, markers: &MarkerEnvironment) -> BTreeSet<&PackageName> {
+        self.holding(markers)
+            .filter(|entry| !entry.hashes.is_empty())
+            .map(|entry| &entry.requirement.name)
+            .collect()
+    }
+
     pub(crate) fn manifest(
         &self,
         request: &Request,

@@ -27,6 +27,10 @@ pub struct Request {
     /// Packages that may go back to another major version, or to one 18 months older, where the
     /// newer ones have no wheel for the target.
     pub allow_downgrade: Vec<String>,
+    /// Packages that are there already, in the environment that the wheels are added to. One that
+    /// satisfies all requirements is kept, newer versions or not. Of several with one name the first
+    /// counts: the one that Python finds first.
+    pub installed: Vec<InstalledPackage>,
     /// Whether to answer from the cache alone.
     pub offline: bool,
     /// A directory for the index's answers. Made where missing; several requests may share it.
@@ -45,10 +49,23 @@ impl Request {
             exclude: Vec::new(),
             prefer: BTreeMap::new(),
             allow_downgrade: Vec::new(),
+            installed: Vec::new(),
             offline: false,
             cache,
         }
     }
+}
+
+/// A package of the base image's own environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstalledPackage {
+    /// Its name, in any spelling.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The header of its METADATA: Name, Version, Requires-Dist, Requires-Python, Provides-Extra.
+    /// Follows the core metadata specification.
+    pub metadata: String,
 }
 
 /// The indexes that packages come from. For each package the first one that has it is used:

@@ -1,10 +1,15 @@
-//! Resolutions: the wheels that satisfy a request, one for each package.
+//! Resolutions: what satisfies a request, one wheel or installed package for each name.
 
-/// The wheels that satisfy a request on its target.
+/// What satisfies a request on its target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolution {
     /// Sorted by name.
     pub wheels: Vec<Pinned>,
+    /// The packages that are not in `wheels` because the base image has them. Sorted by name.
+    pub satisfied: Vec<SatisfiedPackage>,
+    /// The installed packages that are not kept: a wheel of the same name is in `wheels`. Sorted by
+    /// name.
+    pub replaced: Vec<ReplacedPackage>,
     /// What a reader should know, though it stops nothing. Sorted.
     pub warnings: Vec<String>,
 }
@@ -30,6 +35,43 @@ pub struct Pinned {
     pub index: Option<String>,
     /// Whether an input names the package itself.
     pub requested: bool,
-    /// The names of the packages that it depends on, on this target. Sorted.
+    /// The names of the packages that it depends on, on this target, satisfied ones included.
+    /// Sorted.
     pub dependencies: Vec<String>,
+}
+
+/// A package of the base image that is used as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SatisfiedPackage {
+    /// The normalised name of the package.
+    pub name: String,
+    /// Its version, normalised.
+    pub version: String,
+}
+
+/// A package of the base image that a wheel stands in for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplacedPackage {
+    /// The normalised name of the package.
+    pub name: String,
+    /// The version that is installed, as the request has it.
+    pub installed: String,
+    /// The version of the wheel, normalised. It can be the same.
+    pub version: String,
+    /// Why the installed one won't do.
+    pub why: WhyReplaced,
+}
+
+/// Why an installed package is not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhyReplaced {
+    /// It is not what the requirements ask for: another version, or the wheel at a URL.
+    Requirements,
+    /// The inputs require a hash of it, and what is installed has none to check.
+    Hashes,
+    /// Its metadata can't be used.
+    Metadata {
+        /// What is wrong with it.
+        message: String,
+    },
 }

@@ -14,7 +14,7 @@ use uv_resolver::{InMemoryIndex, MetadataResponse};
 
 use crate::diagnose::chain;
 use crate::error::{Error, NotAWheel};
-use crate::resolution::{Pinned, Resolution};
+use crate::resolution::{Pinned, Resolution, SatisfiedPackage};
 use crate::uv::Engine;
 
 /// What a run of the resolver found, and the metadata that it read.
@@ -29,11 +29,10 @@ impl Solution {
         self.graph
             .distributions()
             .filter_map(|resolved| match resolved {
-                ResolvedDist::Installable {
-                    dist,
-                    version: Some(version),
-                } => Some((dist.name(), version)),
-                _ => None,
+                ResolvedDist::Installable { dist, version } => {
+                    Some((dist.name(), version.as_ref()?))
+                }
+                ResolvedDist::Installed { dist } => Some((dist.name(), dist.version())),
             })
     }
 
@@ -54,7 +53,8 @@ impl Solution {
             .collect()
     }
 
-    /// Whether the chosen version of a package has a wheel that fits. True of a direct URL.
+    /// Whether the chosen version of a package has a wheel that fits. True of a direct URL, and of an
+    /// installed package.
     pub(crate) fn has_wheel_for(&self, name: &PackageName, tags: &Tags) -> bool {
         self.graph
             .distributions()
@@ -72,14 +72,11 @@ impl Solution {
             })
     }
 
-    /// What the chosen wheels require of each other, on this target.
+    /// What the chosen wheels and installed packages require of each other, on this target.
     pub(crate) fn wanted(&self, engine: &Engine<'_>) -> Vec<Requirement> {
         let mut wanted = Vec::new();
         for resolved in self.graph.distributions() {
-            let ResolvedDist::Installable { dist, .. } = resolved else {
-                continue;
-            };
-            let response = self.index.distributions().get(&dist.distribution_id());
+            let response = self.index.distributions().get(&resolved.distribution_id());
             let Some(MetadataResponse::Found(archive)) = response.as_deref() else {
                 continue;
             };
@@ -106,21 +103,33 @@ impl Solution {
         warnings.extend(self.graph.diagnostics().iter().map(Diagnostic::message));
 
         let requested = engine.requested();
-        let mut wheels = Vec::new();
+        let (mut wheels, mut satisfied) = (Vec::new(), Vec::new());
         for resolved in self.graph.distributions() {
-            let ResolvedDist::Installable { dist, .. } = resolved else {
-                continue;
+            warn_of_metadata(resolved, &self.index, engine, &mut warnings);
+            let dist = match resolved {
+                ResolvedDist::Installable { dist, .. } => dist,
+                ResolvedDist::Installed { dist } => {
+                    satisfied.push(SatisfiedPackage {
+                        name: dist.name().to_string(),
+                        version: dist.version().to_string(),
+                    });
+                    continue;
+                }
             };
             let mut pinned = pin(dist, engine)?;
             pinned.requested = requested.contains(dist.name());
             let dependencies = self.dependencies(dist.name()).into_iter();
             pinned.dependencies = dependencies.map(ToString::to_string).collect();
             wheels.push(pinned);
-            warn_of_metadata(dist, &self.index, engine, &mut warnings);
         }
         wheels.sort_by(|a, b| a.name.cmp(&b.name));
+        satisfied.sort_by(|a, b| a.name.cmp(&b.name));
+        let replaced = engine.installed.replaced(&wheels);
+        warnings.extend(engine.installed.warnings(&replaced, &engine.markers));
         Ok(Resolution {
             wheels,
+            satisfied,
+            replaced,
             warnings: warnings.into_iter().collect(),
         })
     }
@@ -177,9 +186,9 @@ pub(crate) fn sha256s(hashes: &[HashDigest]) -> Vec<String> {
         .collect()
 }
 
-/// Warns where the wheel's metadata says what the resolver does not act on.
+/// Warns where a package's metadata says what the resolver does not act on.
 fn warn_of_metadata(
-    dist: &Dist,
+    dist: &ResolvedDist,
     index: &InMemoryIndex,
     engine: &Engine<'_>,
     warnings: &mut BTreeSet<String>,

@@ -19,15 +19,17 @@ use uv_pep508::MarkerEnvironment;
 use uv_platform_tags::Tags;
 use uv_pypi_types::{Conflicts, ResolverMarkerEnvironment};
 use uv_resolver::{
-    FlatIndex, InMemoryIndex, Manifest, OptionsBuilder, PythonRequirement, ResolveError, Resolver,
-    ResolverEnvironment,
+    AllowedYanks, DefaultResolverProvider, FlatIndex, InMemoryIndex, Manifest, OptionsBuilder,
+    PythonRequirement, ResolveError, Resolver, ResolverEnvironment,
 };
-use uv_types::{BuildContext as _, EmptyInstalledPackages, HashStrategy};
+use uv_types::{BuildContext as _, HashStrategy};
 
 use crate::context::NoBuilds;
 use crate::entries::Entries;
 use crate::error::Error;
 use crate::input::{Inputs, without_credentials};
+use crate::installed::Installed;
+use crate::provider::{Log, Provider};
 use crate::request::{Indexes, Request};
 use crate::resolution::{Pinned, Resolution};
 use crate::solution::{Solution, sha256s};
@@ -66,6 +68,7 @@ pub(crate) struct Engine<'a> {
     pub(crate) context: NoBuilds,
     pub(crate) find_links: FlatIndexEntries,
     pub(crate) entries: Entries,
+    pub(crate) installed: Installed,
     manifest: Manifest,
     hasher: HashStrategy,
     /// What [`downgrade`] doesn't look at.
@@ -98,6 +101,7 @@ impl<'a> Engine<'a> {
             manifest: entries.manifest(request, &markers)?,
             hasher: entries.hasher(inputs, &markers)?,
             free: entries.free(request)?,
+            installed: Installed::gather(request, inputs, &entries, &markers),
             entries,
             markers,
             client,
@@ -107,44 +111,87 @@ impl<'a> Engine<'a> {
         })
     }
 
-    /// Runs the resolver. Without tags, every wheel counts as compatible.
+    /// Runs the resolver, until it has asked the indexes for all that it must. Without tags, every
+    /// wheel counts as compatible.
     pub(crate) async fn solve(&self, tags: Option<&Tags>) -> Result<Solution, ResolveError> {
-        let python = self.markers.python_full_version().version.clone();
-        let python = PythonRequirement::from_marker_environment(
-            &self.markers,
-            RequiresPython::greater_than_equal_version(&python),
-        );
+        let requirements = self.entries.holding(&self.markers);
+        let mut asked = self
+            .installed
+            .excluded(requirements.map(|entry| &entry.requirement));
+        loop {
+            let log = Arc::new(Log::default());
+            let outcome = self.run(tags, &asked, &log).await;
+            let turned_down = log.turned_down(outcome.as_ref());
+            if turned_down.is_empty() {
+                return outcome;
+            }
+            asked.extend(turned_down);
+        }
+    }
+
+    /// Runs the resolver once. Of the installed packages, the indexes are asked for some.
+    async fn run(
+        &self,
+        tags: Option<&Tags>,
+        asked: &BTreeSet<PackageName>,
+        log: &Arc<Log>,
+    ) -> Result<Solution, ResolveError> {
+        let version = &self.markers.python_full_version().version;
+        let versions = RequiresPython::greater_than_equal_version(version);
+        let python = PythonRequirement::from_marker_environment(&self.markers, versions.clone());
+        let context = &self.context;
         let find_links = FlatIndex::from_entries(
             self.find_links.clone(),
             tags,
             &self.hasher,
-            self.context.build_options(),
+            context.build_options(),
         );
         let index = InMemoryIndex::default();
-        let database = DistributionDatabase::new(
-            &self.client,
-            &self.context,
-            Arc::new(Semaphore::new(CONCURRENT_REQUESTS)),
-        );
+        let environment = environment(&self.markers);
         let options = OptionsBuilder::new()
-            .build_options(self.context.build_options().clone())
+            .build_options(context.build_options().clone())
             .build();
-        let resolver = Resolver::new(
+        let indexes = DefaultResolverProvider::new(
+            DistributionDatabase::new(
+                &self.client,
+                context,
+                Arc::new(Semaphore::new(CONCURRENT_REQUESTS)),
+            ),
+            &find_links,
+            tags,
+            &versions,
+            AllowedYanks::from_manifest(&self.manifest, &environment, options.dependency_mode),
+            &self.hasher,
+            options.exclude_newer.clone(),
+            context.locations(),
+            context.build_options(),
+            context.capabilities(),
+        );
+        let provider = Provider {
+            indexes,
+            installed: &self.installed,
+            asked,
+            markers: &self.markers,
+            log: Arc::clone(log),
+        };
+        let resolver = Resolver::new_custom_io(
             self.manifest.clone(),
             options,
-            &python,
-            environment(&self.markers),
-            &self.markers,
-            Conflicts::empty(),
-            tags,
-            &find_links,
-            &index,
             &self.hasher,
-            &self.context,
-            EmptyInstalledPackages,
-            database,
-        )?;
-        let output = resolver.resolve().await?;
+            environment,
+            &self.markers,
+            tags.cloned(),
+            &python,
+            Conflicts::empty(),
+            &index,
+            context.git(),
+            context.capabilities(),
+            context.locations(),
+            provider,
+            self.installed.clone(),
+        );
+        let reporter = Arc::clone(log);
+        let output = resolver.with_reporter(reporter).resolve().await?;
         Ok(Solution {
             graph: output.into(),
             index,

@@ -1,4 +1,4 @@
-//! Wheels, .debs, a package index and a Debian archive, made in memory for tests.
+//! Wheels, .debs, a package index, a Debian archive and a registry, made in memory for tests.
 
 mod answer;
 mod body;
@@ -10,6 +10,7 @@ mod debian_base;
 mod fault;
 mod index;
 mod materialise;
+mod registry;
 mod server;
 mod signing;
 mod wheel;
@@ -22,6 +23,10 @@ pub use debian_base::{GLIBC_VERSION, PYTHON_VERSION, elf, multiarch};
 pub use fault::Fault;
 pub use index::PackageIndex;
 pub use materialise::{materialise, read_content};
+pub use registry::{
+    Access, Host, Kind, Profile, Registry, RegistryFault, RegistryRequest, RetryAfter, Site, When,
+    profiles,
+};
 pub use server::{Served, Server};
 pub use signing::ArchiveKey;
 pub use wheel::WheelBuilder;

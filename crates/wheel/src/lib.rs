@@ -25,5 +25,5 @@ pub use install::{InstallOptions, Installed};
 pub use metadata::{Metadata, MetadataFault, WheelFile};
 pub use record::{Mismatch, Record, RecordFault, RecordPolicy, Row};
 pub use uv_distribution_filename::WheelFilename;
-pub use venv::{Implementation, PythonVersion, Venv, VersionError};
+pub use venv::{Implementation, PythonVersion, Sees, Venv, VersionError};
 pub use wheel::Wheel;

@@ -82,6 +82,18 @@ pub struct Venv {
     pub interpreter: String,
     /// The kind of the interpreter.
     pub implementation: Implementation,
+    /// Which packages programs see besides the environment's own.
+    pub sees: Sees,
+}
+
+/// Which packages the programs of an environment see besides its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sees {
+    /// None.
+    #[default]
+    Own,
+    /// Those of the interpreter (`include-system-site-packages`): its own come first.
+    System,
 }
 
 impl Venv {
@@ -168,8 +180,9 @@ impl Venv {
         };
         format!(
             "home = {home}\nimplementation = {implementation}\nversion = {}\n\
-             include-system-site-packages = false\n",
-            self.python
+             include-system-site-packages = {}\n",
+            self.python,
+            self.sees == Sees::System
         )
     }
 }
@@ -189,6 +202,7 @@ mod tests {
             python: "3.13.5".parse().unwrap(),
             interpreter: "/usr/bin/python3.13".to_owned(),
             implementation,
+            sees: Sees::Own,
         }
     }
 

@@ -3,15 +3,15 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use anyhow::Context;
-use oci::LayoutReader;
-use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
+use oci_spec::image::ImageManifest;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cli::InspectArgs;
-use crate::commands::bytes;
-use crate::diagnostics::Failure;
+use crate::cli::{Global, InspectArgs};
+use crate::commands::{bytes, push::runtime};
+use crate::place::{Document, Images, Location, Place};
+use crate::progress::Progress;
+use crate::registries::Registries;
 
 /// What is in an image.
 #[derive(Debug, Serialize)]
@@ -44,59 +44,31 @@ struct LayerReport {
 }
 
 /// Prints what is in the image at `args.image`.
-pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
-    let (reader, name) = open(&args.image)?;
-    let top = reader
-        .resolve(name.as_deref())
-        .with_context(|| format!("cannot read {}", args.image))?;
-    let report = Report {
-        digest: top.digest().to_string(),
-        platforms: manifests(&reader, &top)?
-            .iter()
-            .map(|it| platform(&reader, it))
-            .collect::<anyhow::Result<_>>()?,
-    };
+pub(crate) fn run(global: &Global, args: &InspectArgs) -> anyhow::Result<()> {
+    let location = Location::parse(&args.image, Path::new("."))?;
+    let progress = Progress::new(global);
+    let registries = Registries::new(global, location.reference(), &progress);
+    let report = runtime()?.block_on(async {
+        let place = Place::open(&location, &registries)?;
+        let images = Images::read(&place).await?;
+        let mut platforms = Vec::new();
+        for manifest in &images.manifests {
+            platforms.push(platform(&place, manifest).await?);
+        }
+        Ok::<_, anyhow::Error>(Report {
+            digest: images.top.digest().to_string(),
+            platforms,
+        })
+    })?;
     if args.json {
         return super::print(&serde_json::to_string_pretty(&report)?);
     }
     super::print(text(&report).trim_end())
 }
 
-/// Opens `oci:DIR`, `oci-archive:FILE`, `docker-archive:FILE` or a bare path, each with an optional
-/// `:TAG`.
-fn open(image: &str) -> anyhow::Result<(LayoutReader, Option<String>)> {
-    let kinds = ["oci:", "oci-archive:", "docker-archive:"];
-    let place = kinds
-        .iter()
-        .find_map(|kind| image.strip_prefix(kind))
-        .unwrap_or(image);
-    let (path, name) = match place.rsplit_once(':') {
-        Some((path, tag)) if !Path::new(place).exists() => (path, Some(tag.to_owned())),
-        _ => (place, None),
-    };
-    if !Path::new(path).exists() {
-        return Err(Failure::new(format!("there is no image at {path}"))
-            .hint("name a layout directory or an archive; images in registries cannot be inspected by this version")
-            .into());
-    }
-    let reader =
-        LayoutReader::open(Path::new(path)).with_context(|| format!("cannot read {path}"))?;
-    Ok((reader, name))
-}
-
-fn manifests(reader: &LayoutReader, top: &Descriptor) -> anyhow::Result<Vec<Descriptor>> {
-    match top.media_type() {
-        MediaType::ImageIndex => {
-            let index: ImageIndex = serde_json::from_slice(&reader.document(top)?)?;
-            Ok(index.manifests().clone())
-        }
-        _ => Ok(vec![top.clone()]),
-    }
-}
-
-fn platform(reader: &LayoutReader, descriptor: &Descriptor) -> anyhow::Result<PlatformReport> {
-    let (manifest, config) = reader.image(descriptor)?;
-    let manifest: ImageManifest = serde_json::from_slice(&manifest)?;
+async fn platform(place: &Place, document: &Document) -> anyhow::Result<PlatformReport> {
+    let manifest: ImageManifest = document.parsed()?;
+    let config = place.small_blob(manifest.config()).await?;
     let mut config: Value = serde_json::from_slice(&config)?;
     let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
     let none = Vec::new();
@@ -137,7 +109,7 @@ fn platform(reader: &LayoutReader, descriptor: &Descriptor) -> anyhow::Result<Pl
     let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     Ok(PlatformReport {
         platform: parts.join("/"),
-        digest: descriptor.digest().to_string(),
+        digest: document.digest().to_string(),
         size: layers.iter().map(|layer| layer.size).sum(),
         layers,
         config: config["config"].take(),

@@ -8,7 +8,8 @@ use crate::fetch::Fetcher;
 use crate::lock::Lock;
 use crate::progress::Progress;
 use crate::project::Project;
-use crate::resolving::{self, Upgrade};
+use crate::registries::Registries;
+use crate::resolving::{self, Means, Upgrade};
 use crate::store::Store;
 
 /// Brings the lock up to date, or says whether it is.
@@ -17,13 +18,25 @@ pub(crate) fn run(global: &Global, args: &LockArgs) -> anyhow::Result<ExitCode> 
     let store = Store::open(global.store.as_deref())?;
     let progress = Progress::new(global);
     let fetcher = Fetcher::new(&project, &store, &progress)?;
+    let registries = Registries::new(global, project.base.reference(), &progress);
+    let means = Means {
+        store: &store,
+        fetcher: &fetcher,
+        registries: &registries,
+        progress: &progress,
+    };
     let path = project.lock_file();
     let old = Lock::read(&path)?;
     if args.check {
         let platforms = project.choose(&[])?;
         let why = match &old {
             None => Some("it does not exist".to_owned()),
-            Some(lock) => fetcher.wait(resolving::staleness(&project, lock, &platforms))?,
+            Some(lock) => fetcher.wait(resolving::staleness(
+                &project,
+                lock,
+                &platforms,
+                &registries,
+            ))?,
         };
         return match why {
             None => Ok(ExitCode::SUCCESS),
@@ -35,14 +48,7 @@ pub(crate) fn run(global: &Global, args: &LockArgs) -> anyhow::Result<ExitCode> 
         Some("") => Upgrade::Everything,
         Some(name) => Upgrade::Package(name.to_owned()),
     };
-    let lock = fetcher.wait(resolving::lock(
-        &project,
-        old.as_ref(),
-        &upgrade,
-        &store,
-        &fetcher,
-        &progress,
-    ))?;
+    let lock = fetcher.wait(resolving::lock(&project, old.as_ref(), &upgrade, means))?;
     lock.write(&path)?;
     super::print(&path.display().to_string())?;
     Ok(ExitCode::SUCCESS)

@@ -9,7 +9,8 @@ use crate::lock::Lock;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::project::Project;
-use crate::resolving::{self, Upgrade};
+use crate::registries::Registries;
+use crate::resolving::{self, Means, Upgrade};
 use crate::store::Store;
 
 /// Prints what a build would do. Resolves where the lock is missing or stale, and writes nothing.
@@ -19,11 +20,23 @@ pub(crate) fn run(global: &Global, args: &PlanArgs) -> anyhow::Result<()> {
     let store = Store::open(global.store.as_deref())?;
     let progress = Progress::new(global);
     let fetcher = Fetcher::new(&project, &store, &progress)?;
+    let registries = Registries::new(global, project.base.reference(), &progress);
+    let means = Means {
+        store: &store,
+        fetcher: &fetcher,
+        registries: &registries,
+        progress: &progress,
+    };
     let old = Lock::read(&project.lock_file())?;
     let fresh = match &old {
         None => false,
         Some(lock) => fetcher
-            .wait(resolving::staleness(&project, lock, &platforms))?
+            .wait(resolving::staleness(
+                &project,
+                lock,
+                &platforms,
+                &registries,
+            ))?
             .is_none(),
     };
     let lock = match old {
@@ -32,9 +45,7 @@ pub(crate) fn run(global: &Global, args: &PlanArgs) -> anyhow::Result<()> {
             &project,
             old.as_ref(),
             &Upgrade::Nothing,
-            &store,
-            &fetcher,
-            &progress,
+            means,
         ))?,
     };
     let plans = platforms
@@ -56,6 +67,18 @@ fn text(plan: &Plan) -> String {
         |python| format!("Python {} on {}", python.version, python.libc),
     );
     let _ = writeln!(out, "{}: {}, {python}", plan.platform, plan.base);
+    let of_base = plan.image.as_ref().map_or(&[][..], |image| &image.layers);
+    if let Some(image) = &plan.image {
+        let size = of_base.iter().map(|layer| layer.size).sum();
+        let _ = writeln!(
+            out,
+            "  {:6} {:>12}  {} layers of {}",
+            "base",
+            bytes(size),
+            of_base.len(),
+            image.manifest.digest
+        );
+    }
     for step in &plan.steps {
         let size = step.fetched_bytes().map(bytes).unwrap_or_default();
         let _ = writeln!(out, "  {:6} {size:>12}  {}", step.kind(), step.title());
@@ -68,7 +91,7 @@ fn text(plan: &Plan) -> String {
     let _ = writeln!(
         out,
         "  {} layers, {} to fetch at most",
-        plan.steps.len(),
+        of_base.len() + plan.steps.len(),
         bytes(total)
     );
     let config = &plan.config;

@@ -63,6 +63,8 @@ pub(crate) struct DependenciesTable {
     pub(crate) allow_downgrade: Vec<String>,
     /// Package name to what a faulty RECORD means.
     pub(crate) record: BTreeMap<String, Record>,
+    /// Packages of the base's environment count as installed.
+    pub(crate) reuse_base: bool,
 }
 
 /// What a faulty RECORD of a wheel means.
@@ -157,6 +159,44 @@ pub(crate) fn read(directory: &Path) -> Result<(Document, PathBuf), Failure> {
     )
 }
 
+/// What pyproject.toml's `[project]` says that people read, by the last part of the annotation for it.
+pub(crate) fn described(directory: &Path) -> Result<Vec<(&'static str, String)>, Failure> {
+    let path = directory.join("pyproject.toml");
+    if !path.is_file() {
+        return Ok(Vec::new());
+    }
+    let text = std::fs::read_to_string(&path).at("read", &path)?;
+    let table: toml::Table = toml::from_str(&text).map_err(|error| syntax(&path, &error))?;
+    let Some(project) = table.get("project") else {
+        return Ok(Vec::new());
+    };
+    let text = |value: Option<&toml::Value>| Some(value?.as_str()?.to_owned());
+    // PEP 621's table form, besides the expression of PEP 639.
+    let license = project.get("license");
+    let license = text(license).or_else(|| text(license?.get("text")));
+    let urls = project.get("urls").and_then(toml::Value::as_table);
+    // "Well-known Project URLs" of the packaging specifications: letters count, case does not.
+    let url = |names: &[&str]| {
+        let found = urls?.iter().find(|(label, _)| {
+            let label: String = label.chars().filter(char::is_ascii_alphanumeric).collect();
+            names.contains(&label.to_lowercase().as_str())
+        });
+        text(Some(found?.1))
+    };
+    Ok([
+        ("description", text(project.get("description"))),
+        ("licenses", license),
+        (
+            "source",
+            url(&["source", "repository", "sourcecode", "github"]),
+        ),
+        ("url", url(&["homepage"])),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect())
+}
+
 /// A message that names the file and the line, with the nearest key for an unknown one.
 fn syntax(file: &Path, error: &toml::de::Error) -> Failure {
     let failure = Failure::new(format!("{} is not valid", file.display()));
@@ -207,6 +247,34 @@ mod tests {
             r#"Some("did you mean `dependencies`?")"#
         );
         assert!(fault("[config]\nzzzzzz = 1\n").contains("known here: user, workdir"));
+    }
+
+    #[test]
+    fn a_project_describes_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let check = |text: &str, expected: &[(&str, &str)]| {
+            std::fs::write(directory.path().join("pyproject.toml"), text).unwrap();
+            let found = described(directory.path()).unwrap();
+            let found: Vec<_> = found
+                .iter()
+                .map(|(name, it)| (*name, it.as_str()))
+                .collect();
+            assert_eq!(found, expected, "{text}");
+        };
+        check("[tool.x]\n", &[]);
+        check(
+            "[project]\nname = 'x'\ndescription = 'An x'\nlicense = 'MIT'\n[project.urls]\n'Source Code' = 'https://x.test/x'\n",
+            &[
+                ("description", "An x"),
+                ("licenses", "MIT"),
+                ("source", "https://x.test/x"),
+            ],
+        );
+        check(
+            "[project]\nlicense = { text = 'BSD' }\n",
+            &[("licenses", "BSD")],
+        );
+        check("[project]\nlicense = { file = 'LICENSE' }\nurls = 3\n", &[]);
     }
 
     #[test]

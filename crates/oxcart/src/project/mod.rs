@@ -4,15 +4,18 @@
 pub(crate) mod config;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use oci::{Encoder, Platform, TreePath};
+use registry::Reference;
 use uv_normalize::PackageName;
 
 pub(crate) use config::{ConfigTable, DebianTable, DependenciesTable, Record};
 
 use crate::credentials::Credentials;
 use crate::diagnostics::{Failure, nearest};
+use crate::place::Location;
 
 /// Layers that an image may have at most: what runtimes with overlay mounts take.
 const LAYER_LIMIT: usize = 127;
@@ -30,8 +33,8 @@ pub(crate) struct Project {
     pub(crate) max_layers: usize,
     /// `major.minor`, where the configuration states it.
     pub(crate) python: Option<String>,
-    /// The virtual environment's directory.
-    pub(crate) venv: TreePath,
+    /// The virtual environment's directory, where the configuration states it.
+    pub(crate) venv: Option<TreePath>,
     /// In the configuration's order.
     pub(crate) platforms: Vec<(Platform, Dependencies)>,
     pub(crate) system: Vec<String>,
@@ -45,8 +48,30 @@ pub(crate) struct Project {
 pub(crate) enum Base {
     /// Debian's own packages.
     Debian(deb::base::Base),
+    /// An image, and how the configuration writes it.
+    Image { text: String, location: Location },
     /// Nothing.
     Scratch,
+}
+
+impl Base {
+    /// The reference, where it is one.
+    pub(crate) fn reference(&self) -> Option<&Reference> {
+        match self {
+            Self::Image { location, .. } => location.reference(),
+            Self::Debian(_) | Self::Scratch => None,
+        }
+    }
+}
+
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Debian(base) => write!(f, "debian:{}", base.codename),
+            Self::Image { text, .. } => f.write_str(text),
+            Self::Scratch => f.write_str("scratch"),
+        }
+    }
 }
 
 /// What one platform depends on.
@@ -56,6 +81,8 @@ pub(crate) struct Dependencies {
     pub(crate) indexes: resolve::Indexes,
     pub(crate) allow_downgrade: Vec<String>,
     pub(crate) record: BTreeMap<PackageName, Record>,
+    /// Whether packages of the base's environment count as installed.
+    pub(crate) reuse_base: bool,
 }
 
 /// Files of the project that enter the image.
@@ -142,6 +169,20 @@ impl Project {
     }
 }
 
+/// What the image says of itself: what `[image] annotations` state, and what pyproject.toml's
+/// `[project]` tells besides. Registries show it (image-spec `annotations.md`).
+fn annotations(
+    directory: &Path,
+    mut stated: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Failure> {
+    for (name, value) in config::described(directory)? {
+        stated
+            .entry(format!("org.opencontainers.image.{name}"))
+            .or_insert(value);
+    }
+    Ok(stated)
+}
+
 /// Checks a document; knows the file that messages name.
 struct Checker {
     directory: PathBuf,
@@ -168,7 +209,7 @@ impl Checker {
         for name in document.platform.keys().chain(chosen.platform.keys()) {
             self.platform(name, "[platform]")?;
         }
-        let venv = document.python.venv.as_deref().unwrap_or("/opt/venv");
+        let venv = document.python.venv.as_deref();
         let platforms = platforms
             .iter()
             .map(|name| {
@@ -214,17 +255,26 @@ impl Checker {
                     .caused_by(anyhow::Error::new(error))
             })?,
         };
+        let base = self.base(document.image.base.as_deref().unwrap_or("debian:trixie"))?;
+        let system = chosen.system.unwrap_or(document.system).packages;
+        if let (Base::Image { text, .. }, [first, ..]) = (&base, system.as_slice()) {
+            return Err(self
+                .fault(&format!("[system] packages: `{first}` cannot be added to the base {text}"))
+                .hint("this version adds Debian packages to its own bases only: use base = \"debian:trixie\", or a base that has them"));
+        }
         Ok(Project {
             profile: profile.map(str::to_owned),
             name: document.image.name,
-            base: self.base(document.image.base.as_deref().unwrap_or("debian:trixie"))?,
-            annotations: document.image.annotations,
+            base,
+            annotations: annotations(&self.directory, document.image.annotations)?,
             encoder,
             max_layers,
             python: document.python.version,
-            venv: self.image_path(venv, "[python] venv")?,
+            venv: venv
+                .map(|venv| self.image_path(venv, "[python] venv"))
+                .transpose()?,
             platforms,
-            system: chosen.system.unwrap_or(document.system).packages,
+            system,
             debian: self.debian(document.debian),
             apps: document
                 .app
@@ -265,18 +315,26 @@ impl Checker {
         if text == "scratch" {
             return Ok(Base::Scratch);
         }
-        let known: Vec<_> = deb::base::Base::codenames()
-            .map(|name| format!("\"debian:{name}\""))
-            .collect();
-        let known = format!("use {} or \"scratch\"", known.join(", "));
-        match text.strip_prefix("debian:") {
-            Some(codename) => deb::base::Base::of(codename).map(Base::Debian).ok_or_else(|| {
-                self.fault(&format!("[image] base: there is no recipe for Debian `{codename}`")).hint(known)
-            }),
-            None => Err(self
-                .fault(&format!("[image] base is `{text}`, and this version cannot read bases from registries or layouts"))
-                .hint(known)),
-        }
+        let Some(codename) = text.strip_prefix("debian:") else {
+            let location = Location::parse(text, &self.directory).map_err(|error| {
+                self.fault(&format!("[image] base is `{text}`"))
+                    .hint("use \"debian:trixie\", \"scratch\", a reference such as \"python:3.13-slim\", or oci:DIR, oci-archive:FILE, docker-archive:FILE")
+                    .caused_by(error)
+            })?;
+            return Ok(Base::Image {
+                text: text.to_owned(),
+                location,
+            });
+        };
+        deb::base::Base::of(codename)
+            .map(Base::Debian)
+            .ok_or_else(|| {
+                let known: Vec<_> = deb::base::Base::codenames()
+                    .map(|name| format!("\"debian:{name}\""))
+                    .collect();
+                self.fault(&format!("[image] base: there is no recipe for Debian `{codename}`"))
+                    .hint(format!("use {}; for the image of that name on Docker Hub, write \"docker.io/library/{text}\"", known.join(", ")))
+            })
     }
 
     fn image_path(&self, text: &str, place: &str) -> Result<TreePath, Failure> {
@@ -341,6 +399,7 @@ impl Checker {
             },
             allow_downgrade: table.allow_downgrade.clone(),
             record,
+            reuse_base: table.reuse_base,
         })
     }
 

@@ -20,6 +20,7 @@ fn venv() -> Venv {
         python: "3.13.5".parse().unwrap(),
         interpreter: "/usr/bin/python3.13".to_owned(),
         implementation: crate::Implementation::CPython,
+        sees: crate::Sees::Own,
     }
 }
 

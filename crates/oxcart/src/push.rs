@@ -1,0 +1,300 @@
+//! Pushing an image: what it consists of, in the order that a registry has to get it. Blobs first,
+//! then the manifests that name them; what names the whole goes last, so that no reader finds a name
+//! whose content is missing (distribution-spec, section Pushing Manifests).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context;
+use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
+use oci::{Digest, MediaType};
+use oci_spec::image::ImageManifest;
+use registry::{Content, Pushed, Repository, Upload};
+
+use crate::base::Bases;
+use crate::build::{Built, BuiltImage};
+use crate::commands::bytes;
+use crate::output::made_blob;
+use crate::place::{self, Document, Images, Location, Place, sha256};
+use crate::store::Store;
+
+/// Blobs that go out at a time.
+const PARALLEL: usize = 4;
+/// Requests about manifests at a time.
+const QUESTIONS: usize = 8;
+
+/// An image, or several under one index, to be pushed.
+pub(crate) struct Shipment {
+    pub(crate) manifests: Vec<Parcel>,
+    /// What names the whole: the index, or the only manifest.
+    pub(crate) top: Document,
+}
+
+/// A manifest and the blobs it names.
+pub(crate) struct Parcel {
+    pub(crate) document: Document,
+    blobs: Vec<Freight>,
+}
+
+/// A blob and where it is now.
+#[derive(Clone)]
+struct Freight {
+    digest: Digest,
+    size: u64,
+    content: Content,
+    /// The repository that it comes from.
+    home: Option<Repository>,
+}
+
+/// What became of the blobs.
+#[derive(Debug, Default)]
+pub(crate) struct Delivered {
+    pub(crate) blobs: BTreeMap<Digest, Pushed>,
+}
+
+impl Shipment {
+    /// What was built, with the layers of base images from where they are.
+    pub(crate) fn of_built(
+        built: &Built,
+        base: Option<&Location>,
+        bases: Bases<'_>,
+    ) -> anyhow::Result<Self> {
+        let manifests = built
+            .images
+            .iter()
+            .map(|image| parcel(image, base, bases))
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Self {
+            manifests,
+            top: Document {
+                descriptor: built.index.descriptor.clone(),
+                bytes: built.index.bytes.clone(),
+            },
+        })
+    }
+
+    /// What is at a place.
+    pub(crate) fn of_images(place: &Place, images: &Images) -> anyhow::Result<Self> {
+        let parcel = |document: &Document| {
+            let manifest: ImageManifest = document.parsed()?;
+            let blobs = place::blobs(&manifest).map(|blob| {
+                let digest = sha256(blob)?;
+                Ok(Freight {
+                    digest,
+                    size: blob.size(),
+                    content: place.content(digest),
+                    home: place.repository().cloned(),
+                })
+            });
+            Ok(Parcel {
+                document: document.clone(),
+                blobs: blobs.collect::<anyhow::Result<_>>()?,
+            })
+        };
+        Ok(Self {
+            manifests: images
+                .manifests
+                .iter()
+                .map(parcel)
+                .collect::<anyhow::Result<_>>()?,
+            top: images.top.clone(),
+        })
+    }
+
+    /// Has everything in `repository` afterwards but what names the whole: blobs, then manifests. A
+    /// manifest that is there has its blobs there, as its registry saw when it came.
+    pub(crate) async fn deliver(
+        &self,
+        repository: &Repository,
+        bases: Bases<'_>,
+    ) -> anyhow::Result<Delivered> {
+        let present: Vec<bool> = stream::iter(&self.manifests)
+            .map(|parcel| async move {
+                let digest = parcel.document.digest().to_string();
+                Ok::<_, registry::Error>(repository.resolve(&digest).await?.is_some())
+            })
+            .buffered(QUESTIONS)
+            .try_collect()
+            .await?;
+        let mut delivered = Delivered::default();
+        let mut missing = BTreeMap::new();
+        let (mut there, mut new) = (Vec::new(), Vec::new());
+        for (parcel, present) in self.manifests.iter().zip(present) {
+            if present { &mut there } else { &mut new }.push(parcel);
+        }
+        for freight in there.iter().flat_map(|parcel| &parcel.blobs) {
+            delivered.blobs.insert(freight.digest, Pushed::Present);
+        }
+        for freight in new.iter().flat_map(|parcel| &parcel.blobs) {
+            if !delivered.blobs.contains_key(&freight.digest) {
+                missing.insert(freight.digest, freight.clone());
+            }
+        }
+        let mut missing: Vec<_> = missing.into_values().collect();
+        missing.sort_by_key(|freight| (std::cmp::Reverse(freight.size), freight.digest));
+        let total = missing.iter().map(|freight| freight.size).sum();
+        bases
+            .registries
+            .show(Some(bases.progress.bytes("Pushing", total)));
+        let pushed: Vec<_> = stream::iter(missing)
+            .map(|freight| async move {
+                let pushed = freight.push(repository, bases.store).await?;
+                Ok::<_, anyhow::Error>((freight.digest, pushed))
+            })
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await?;
+        bases.registries.show(None);
+        delivered.blobs.extend(pushed);
+        try_join_all(new.iter().map(|parcel| async {
+            let document = &parcel.document;
+            put(repository, &document.digest().to_string(), document).await
+        }))
+        .await?;
+        let path = path_of(repository);
+        for digest in delivered.blobs.keys() {
+            bases.store.note_home(repository.registry(), digest, &path);
+        }
+        Ok(delivered)
+    }
+}
+
+/// Puts `document` under `target`, a tag or its digest.
+pub(crate) async fn put(
+    repository: &Repository,
+    target: &str,
+    document: &Document,
+) -> anyhow::Result<()> {
+    let media_type = document.descriptor.media_type().to_string();
+    repository
+        .push_manifest(target, &media_type, &document.bytes)
+        .await
+        .with_context(|| format!("{}:{target} cannot be written", repository.name()))
+}
+
+/// Puts `document` under `tag`, unless that names it already.
+pub(crate) async fn tag(
+    repository: &Repository,
+    tag: &str,
+    document: &Document,
+) -> anyhow::Result<()> {
+    let there = repository.resolve(tag).await?;
+    if there.and_then(|it| oci::digest_of(&it)) == Some(document.digest()) {
+        return Ok(());
+    }
+    put(repository, tag, document).await
+}
+
+impl Freight {
+    async fn push(&self, repository: &Repository, store: &Store) -> anyhow::Result<Pushed> {
+        let own = path_of(repository);
+        let mut mount_from = Vec::new();
+        if let Some(home) = &self.home
+            && home.registry() == repository.registry()
+        {
+            mount_from.push(path_of(home));
+        }
+        mount_from.extend(
+            store
+                .homes(repository.registry(), &self.digest)
+                .into_iter()
+                .rev(),
+        );
+        mount_from.retain(|home| *home != own);
+        let upload = Upload {
+            digest: self.digest,
+            size: self.size,
+            mount_from: &mount_from,
+            content: self.content.clone(),
+        };
+        repository
+            .push_blob(&upload)
+            .await
+            .with_context(|| format!("blob {} cannot be pushed", self.digest))
+    }
+}
+
+impl Delivered {
+    /// Bytes and number of blobs that were uploaded.
+    fn uploaded(&self) -> (u64, usize) {
+        let sizes = self.blobs.values().filter_map(|pushed| match pushed {
+            Pushed::Uploaded { bytes } => Some(*bytes),
+            _ => None,
+        });
+        (sizes.clone().sum(), sizes.count())
+    }
+
+    /// One line: how many blobs went which way.
+    pub(crate) fn account(&self) -> String {
+        let count =
+            |wanted: fn(&Pushed) -> bool| self.blobs.values().filter(|it| wanted(it)).count();
+        let (size, uploaded) = self.uploaded();
+        format!(
+            "{uploaded} blobs uploaded ({}), {} mounted, {} there already",
+            bytes(size),
+            count(|it| matches!(it, Pushed::Mounted { .. })),
+            count(|it| *it == Pushed::Present)
+        )
+    }
+}
+
+/// The repository's name without its registry.
+fn path_of(repository: &Repository) -> String {
+    let name = repository.name();
+    let path = name.strip_prefix(repository.registry());
+    path.map_or(name.clone(), |path| path.trim_start_matches('/').to_owned())
+}
+
+fn parcel(built: &BuiltImage, base: Option<&Location>, bases: Bases<'_>) -> anyhow::Result<Parcel> {
+    let mut blobs = Vec::new();
+    if let (Some(location), Some(image)) = (base, &built.base) {
+        let place = bases.pinned(location, image)?;
+        for layer in &image.layers {
+            blobs.push(Freight {
+                digest: layer.digest,
+                size: layer.size,
+                content: if bases.store.has_blob(&layer.digest) {
+                    stored(bases.store, layer.digest)
+                } else {
+                    place.content(layer.digest)
+                },
+                home: place.repository().cloned(),
+            });
+        }
+    }
+    for layer in &built.layers {
+        let (store, made) = (bases.store.clone(), layer.clone());
+        blobs.push(Freight {
+            digest: layer.record.layer.digest,
+            size: layer.record.layer.size,
+            content: Content::Written(Arc::new(move |out| Ok(made_blob(&made, &store, out)?))),
+            home: None,
+        });
+    }
+    let config: Arc<[u8]> = built.image.config.clone().into();
+    blobs.push(Freight {
+        digest: Digest::of(&config),
+        size: config.len() as u64,
+        content: Content::Written(Arc::new(move |out| Ok(out.write_all(&config)?))),
+        home: None,
+    });
+    let mut descriptor = oci::describe(MediaType::ImageManifest, &built.image.manifest);
+    descriptor.set_platform(Some(built.platform.into()));
+    Ok(Parcel {
+        document: Document {
+            descriptor,
+            bytes: built.image.manifest.clone(),
+        },
+        blobs,
+    })
+}
+
+fn stored(store: &Store, digest: Digest) -> Content {
+    let store = store.clone();
+    Content::Written(Arc::new(move |out| {
+        let source = store.source(&digest, &digest.to_string())?;
+        std::io::copy(&mut source.range(0, source.size()), out)?;
+        Ok(())
+    }))
+}
