@@ -1,9 +1,11 @@
 //! Every command that the README shows is run by a test.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
-use crate::samples::{Sample, succeed, workspace};
+use crate::docker_registry::{Asks, DockerRegistry};
+use crate::samples::{Sample, store, succeed, workspace};
 use crate::skip::{Need, left_out};
 
 /// What the first command stands for, less `cargo run --`; [`crate::samples`] builds `hello` by it.
@@ -47,9 +49,14 @@ fn commands_of_other_tools_work() {
     let text =
         format!("[storage]\ndriver = \"vfs\"\ngraphroot = \"{at}/root\"\nrunroot = \"{at}/run\"\n");
     fs::write(&storage, text).unwrap();
+    let registry = DockerRegistry::start(Asks::Nothing);
+    let program = Path::new(env!("CARGO_BIN_EXE_oxcart")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
     for command in &commands()[2..] {
+        let command = command.replace("localhost:5000", &registry.host());
         let mut shell = Command::new("sh");
-        shell.args(["-euc", command]).current_dir(directory.path());
+        shell.args(["-euc", &command]).current_dir(directory.path());
+        shell.env("PATH", &path).env("OXCART_STORE", store());
         succeed(shell.env("CONTAINERS_STORAGE_CONF", &storage));
     }
 }

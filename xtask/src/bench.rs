@@ -58,7 +58,7 @@ struct Bench {
 
 /// One round's figures.
 #[derive(Debug)]
-pub(crate) struct Round {
+struct Round {
     /// The whole process: reading the lock, building the wheels' layers, writing the layout.
     oxcart: Usage,
     /// `seconds.layers` of the metadata file: building the wheels' layers alone.
@@ -335,7 +335,7 @@ impl Bench {
 }
 
 /// The first one compiles the resolver too: about eight minutes on four cores.
-fn release_build() -> anyhow::Result<PathBuf> {
+pub(crate) fn release_build() -> anyhow::Result<PathBuf> {
     run(&mut cargo([
         "build",
         "--release",

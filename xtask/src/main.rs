@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod bench_push;
 mod ci;
 mod golden;
 mod limit;
@@ -53,6 +54,8 @@ enum Command {
 enum Bench {
     /// Layer building against `uv pip install; tar; pigz`, as a Markdown table.
     Layers(bench::Options),
+    /// Pushing to docker-registry on the loopback interface against skopeo, as a Markdown table.
+    Push(bench_push::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -60,6 +63,7 @@ fn main() -> anyhow::Result<()> {
         Command::Ci => ci::run_all(),
         Command::Test { filters } => test::run(&filters),
         Command::Bench(Bench::Layers(options)) => bench::layers(&options),
+        Command::Bench(Bench::Push(options)) => bench_push::push(&options),
         Command::Golden => golden::write(),
         Command::E2ePackages => {
             println!("{}", packages::DEBIAN.join(" "));

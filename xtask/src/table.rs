@@ -4,23 +4,22 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::bench::Round;
 use crate::measure::Usage;
 
 /// Rows of figures, printed as they come.
-pub(crate) struct Table<'a> {
-    rounds: &'a [Round],
+pub(crate) struct Table<'a, R> {
+    rounds: &'a [R],
     /// Seconds of the way that the others are compared with, in the same round.
-    reference: fn(&Round) -> f64,
+    reference: fn(&R) -> f64,
 }
 
-impl<'a> Table<'a> {
-    pub(crate) fn new(rounds: &'a [Round], reference: fn(&Round) -> f64) -> Self {
+impl<'a, R> Table<'a, R> {
+    pub(crate) fn new(rounds: &'a [R], reference: fn(&R) -> f64) -> Self {
         Self { rounds, reference }
     }
 
     /// Prints the medians and the highest peak of one way.
-    pub(crate) fn row(&self, way: &str, bytes: Option<u64>, usage: impl Fn(&Round) -> Usage) {
+    pub(crate) fn row(&self, way: &str, bytes: Option<u64>, usage: impl Fn(&R) -> Usage) {
         let seconds = median(self.rounds, |round| usage(round).seconds);
         let peak = self
             .rounds
@@ -40,7 +39,7 @@ impl<'a> Table<'a> {
 }
 
 /// The middle one of the rounds' values.
-pub(crate) fn median(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
+pub(crate) fn median<R>(rounds: &[R], of: impl Fn(&R) -> f64) -> f64 {
     let mut values: Vec<f64> = rounds.iter().map(of).collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

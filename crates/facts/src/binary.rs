@@ -145,3 +145,90 @@ fn is_version(text: &[u8]) -> bool {
             part[..].first().is_some_and(u8::is_ascii_digit) && !part.contains(&b'.')
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8], part: usize) -> Binary {
+        let mut scan = BinaryScan::default();
+        bytes.chunks(part).for_each(|part| scan.feed(part));
+        scan.finish()
+    }
+
+    /// A file of texts with a NUL after each.
+    fn texts(texts: &[&str]) -> Vec<u8> {
+        texts
+            .join("\0")
+            .into_bytes()
+            .into_iter()
+            .chain([0])
+            .collect()
+    }
+
+    #[test]
+    fn versions() {
+        let long = format!("{}/3.12.6", "x".repeat(3000));
+        let bytes = texts(&[
+            "3.12.4",
+            "3.12.4",
+            "3.14.0rc1",
+            "3.13.0+",
+            "1.2.5",
+            "2.7.18",
+            "3.12",
+            "3.12.",
+            "3.1234.5",
+            "GLIBC_3.2.5",
+            "v3.9.1",
+            "/src/Python-3.12.1",
+            "x 3.12.2",
+            "=3.12.3",
+            "13.12.5",
+            &long,
+            "3.12.4.final",
+            "3.12.5x ",
+            "3.12.123456789012345678901234567890",
+        ]);
+        let bytes = [&bytes[..], b"3.12.7"].concat();
+        for part in [1, 2, 5, 64, 1000, 1 << 20] {
+            let found = read(&bytes, part);
+            assert_eq!(
+                found.versions,
+                ["3.12.4", "3.14.0rc1", "3.13.0+", "1.2.5"],
+                "{part}"
+            );
+            assert_eq!(
+                found.endings,
+                ["3.12.1", "3.12.2", "3.12.3", "3.12.6"],
+                "{part}"
+            );
+        }
+        let many: String = (0..500).map(|n| format!("3.12.{n}\0")).collect();
+        assert_eq!(read(many.as_bytes(), 100).versions.len(), MAX_VERSIONS);
+    }
+
+    #[test]
+    fn banners() {
+        let check = |text: &str| read(&texts(&["x", text]), 10);
+        let glibc = |text| check(text).glibc;
+        assert_eq!(
+            glibc("GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36.\nx").as_deref(),
+            Some("2.36")
+        );
+        assert_eq!(
+            glibc("GNU C Library (GNU libc) development release version 2.40.9000.\n").as_deref(),
+            Some("2.40.9000")
+        );
+        assert_eq!(
+            glibc("GNU C Library stable release version 2.17, by Roland McGrath et al.\n")
+                .as_deref(),
+            Some("2.17")
+        );
+        assert_eq!(glibc("the GNU C Library release version 2.36.\n"), None);
+        assert_eq!(glibc("GNU C Library\n"), None);
+        assert!(check("musl libc (x86_64)\nVersion %s\n").is_musl);
+        assert!(check("%.80s free-threading build (%.80s) %.80s").is_free_threaded);
+        assert!(!check("%.80s (%.80s) %.80s").is_free_threaded);
+    }
+}

@@ -145,3 +145,84 @@ impl Fields<'_> {
         self.array(at).map(u64::from_le_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn search(bytes: &[u8], part: usize) -> (bool, Option<String>) {
+        let mut search = InterpreterSearch::default();
+        bytes.chunks(part).for_each(|part| search.feed(part));
+        search.finish()
+    }
+
+    /// An ELF file of either width and order with its interpreter at `offset`.
+    fn file(is_wide: bool, is_big: bool, offset: usize) -> Vec<u8> {
+        let text = b"/lib/ld-linux-armhf.so.3\0";
+        let mut bytes = vec![0; offset.max(200)];
+        bytes.truncate(offset);
+        bytes.extend_from_slice(text);
+        bytes.extend_from_slice(&[7; 100]);
+        bytes[..6].copy_from_slice(b"\x7fELF\x01\x01");
+        bytes[4] += u8::from(is_wide);
+        bytes[5] += u8::from(is_big);
+        let mut put = |at: usize, width: usize, value: usize| {
+            let little = value.to_le_bytes();
+            for (n, byte) in little[..width].iter().enumerate() {
+                bytes[if is_big { at + width - 1 - n } else { at + n }] = *byte;
+            }
+        };
+        let header = if is_wide {
+            [
+                (32, 8, 64),
+                (54, 2, 56),
+                (56, 2, 2),
+                (120, 4, 3),
+                (128, 8, offset),
+                (152, 8, text.len()),
+            ]
+        } else {
+            [
+                (28, 4, 64),
+                (42, 2, 32),
+                (44, 2, 2),
+                (96, 4, 3),
+                (100, 4, offset),
+                (112, 4, text.len()),
+            ]
+        };
+        for (at, width, value) in header {
+            put(at, width, value);
+        }
+        bytes
+    }
+
+    #[test]
+    fn the_interpreter_is_found_wherever_it_is() {
+        let expect = (true, Some("/lib/ld-linux-armhf.so.3".to_owned()));
+        for (is_wide, is_big) in [(false, false), (false, true), (true, false), (true, true)] {
+            for offset in [180, HEAD - 100, HEAD - 5, HEAD, 3 * HEAD + 1] {
+                let bytes = file(is_wide, is_big, offset);
+                for part in [1, 7, 500, HEAD, 1 << 20] {
+                    assert_eq!(
+                        search(&bytes, part),
+                        expect,
+                        "{is_wide} {is_big} {offset} {part}"
+                    );
+                }
+                let cut = &bytes[..offset + 10];
+                assert_eq!(search(cut, 512), (true, None));
+            }
+        }
+    }
+
+    #[test]
+    fn files_without_one() {
+        assert_eq!(search(b"", 1), (false, None));
+        assert_eq!(search(b"#!/bin/sh\n", 3), (false, None));
+        assert_eq!(search(b"\x7fELF", 1), (true, None));
+        let mut relative = file(true, false, 200);
+        relative[200] = b'.';
+        assert_eq!(search(&relative, 64), (true, None));
+    }
+}

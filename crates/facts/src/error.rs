@@ -91,7 +91,7 @@ pub enum EntryFault {
     /// A path that leaves the image by `..`.
     #[error("lies outside the image")]
     Outside,
-    /// A path longer than Linux allows.
+    /// A path, or a link's target, longer than Linux allows.
     #[error("has a path of more than {limit} bytes")]
     Length {
         /// How many it may have.

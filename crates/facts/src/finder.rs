@@ -65,8 +65,11 @@ impl<'a> Finder<'a> {
             };
             // One file can have many names.
             let file = std::ptr::from_ref(interpreter.binary);
-            if found.len() < MAX_PYTHONS && seen.insert((file, prefix)) {
+            if seen.insert((file, prefix)) {
                 found.push(self.describe(&interpreter, identity));
+            }
+            if found.len() == MAX_PYTHONS {
+                break;
             }
         }
         found

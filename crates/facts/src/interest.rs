@@ -51,7 +51,7 @@ fn is_site(name: &str) -> bool {
 fn is_library(name: &str) -> bool {
     name.starts_with("libpython3") && name.contains(".so")
         || matches!(name, "libc.so.6" | "libc.so")
-        || name.starts_with("libc-2.") && name.ends_with(".so")
+        || name.starts_with("libc-2.") && name.contains(".so")
         || name.starts_with("ld-musl-")
 }
 

@@ -56,3 +56,36 @@ impl Lines {
 fn text(line: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_any_parts() {
+        let text = "a\r\n\nlong line\nstop\nafter";
+        for part in 1..text.len() {
+            for stop in ["stop", "never"] {
+                let mut lines = Lines::default();
+                let mut seen = Vec::new();
+                for part in text.as_bytes().chunks(part) {
+                    let wants = lines.feed(part, |line| {
+                        seen.push(line.to_owned());
+                        if line == stop {
+                            Wants::Nothing
+                        } else {
+                            Wants::More
+                        }
+                    });
+                    if wants == Ok(Wants::Nothing) {
+                        break;
+                    }
+                }
+                seen.extend(lines.finish().map(std::borrow::Cow::into_owned));
+                let expect = ["a", "", "long line", "stop", "after"];
+                let count = if stop == "stop" { 4 } else { 5 };
+                assert_eq!(seen, expect[..count], "{part}");
+            }
+        }
+    }
+}

@@ -17,11 +17,11 @@ impl Os {
     /// From the text of `os-release`.
     pub(crate) fn new(text: &str) -> Self {
         let field = |name: &str| {
-            let values = text.lines().filter_map(|line| {
+            let mut values = text.lines().filter_map(|line| {
                 let (key, value) = line.trim().split_once('=')?;
                 (key == name).then(|| unquoted(value))
             });
-            values.last().filter(|value| !value.is_empty())
+            values.next_back().filter(|value| !value.is_empty())
         };
         Self {
             id: field("ID").unwrap_or_else(|| "linux".to_owned()),

@@ -12,10 +12,10 @@ use crate::text::{BodyReader, Content};
 use crate::{EntryFault, Error, HeaderFault, input, path};
 
 /// Bytes of what is kept of one layer. Large images keep about 1 MiB of links and 1 MiB of metadata.
-const MAX_KEPT: usize = 64 << 20;
+const MAX_KEPT: usize = 128 << 20;
 
-/// Bytes that an entry takes beside its path.
-const ENTRY: usize = 64;
+/// Bytes that an entry takes beside its texts: measured.
+const ENTRY: usize = 192;
 
 /// Links followed one after the other, as in Linux.
 pub(crate) const MAX_LINKS: usize = 40;
@@ -58,9 +58,9 @@ pub(crate) struct File {
 /// Reads a whole layer. `media_type` is its descriptor's; how it is compressed is seen from its
 /// first bytes (gzip, zstd or not at all). Digests are not checked: the caller's reader can.
 ///
-/// Memory: about 20 MiB for a layer of a million files, and what decompression needs (of zstd, the
+/// Memory: about 12 MiB for a layer of a million files, and what decompression needs (of zstd, the
 /// window that the layer asks for, up to 128 MiB). There are bounds for all that a layer can make
-/// grow; reaching one is an error.
+/// grow, about 250 MiB together; reaching one is an error. How long it may get has none.
 pub fn scan(media_type: &str, reader: impl Read) -> Result<Scan, Error> {
     let mut members = Members::new(input::open(media_type, reader)?);
     let mut scanner = Scanner::default();
@@ -80,6 +80,13 @@ struct Scanner {
     weight: usize,
     /// The directory of the last entry: as written, and without links.
     directory: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A directory of the layer without links.
+struct Followed {
+    path: Vec<u8>,
+    /// Where in it each of its components ends, and what the path up to there is in [`Hashes`].
+    above: Vec<(usize, PathHash)>,
 }
 
 impl Scanner {
@@ -140,6 +147,10 @@ impl Scanner {
         Ok(match member.kind {
             MemberKind::Special => None,
             MemberKind::Directory => in_directory(path::name(path)).then_some(Node::Directory),
+            MemberKind::Symlink if member.link.len() > path::MAX_PATH => {
+                let limit = path::MAX_PATH;
+                return Err(at(member, EntryFault::Length { limit }));
+            }
             MemberKind::Symlink => {
                 let target = std::str::from_utf8(&member.link).ok();
                 target.map(|target| Node::Symlink(target.to_owned()))
@@ -162,7 +173,7 @@ impl Scanner {
     fn hardlink(&self, path: &str, member: &Member) -> Result<Option<Node>, EntryFault> {
         let target = path::clean(&member.link)?;
         let (directory, name) = split(&target);
-        let (mut target, _) = self.follow(directory)?;
+        let mut target = self.follow(directory)?.path;
         if !target.is_empty() {
             target.push(b'/');
         }
@@ -182,7 +193,8 @@ impl Scanner {
         {
             return Ok(());
         }
-        let (real, above) = self.follow(directory).map_err(|fault| at(member, fault))?;
+        let real = self.follow(directory).map_err(|fault| at(member, fault))?;
+        let Followed { path: real, above } = real;
         for (end, hash) in above {
             let added = self.scan.directories.add(hash.value());
             added.map_err(|fault| after(member, fault))?;
@@ -196,12 +208,11 @@ impl Scanner {
         Ok(())
     }
 
-    /// `directory` with the links in it followed that this layer has, and where in it each of its
-    /// components ends.
+    /// `directory` with the links in it followed that this layer has.
     ///
     /// Links of lower layers are not followed: runtimes put a layer's entries into a directory of
     /// their own, where these links are not.
-    fn follow(&self, directory: &[u8]) -> Result<(Vec<u8>, Vec<(usize, PathHash)>), EntryFault> {
+    fn follow(&self, directory: &[u8]) -> Result<Followed, EntryFault> {
         let mut real = Vec::new();
         let mut above: Vec<(usize, PathHash)> = Vec::new();
         let mut links = 0;
@@ -241,7 +252,7 @@ impl Scanner {
             }
             above.push((real.len(), hash));
         }
-        Ok((real, above))
+        Ok(Followed { path: real, above })
     }
 
     fn whiteout(&mut self, directory: &[u8], hidden: &[u8], member: &Member) -> Result<(), Error> {

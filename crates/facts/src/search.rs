@@ -9,6 +9,9 @@ use crate::view::View;
 /// `PATH` of a container whose image sets none.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// How many executables are looked at. Images have about ten.
+const MAX_CANDIDATES: usize = 1000;
+
 /// Directories that are looked into first when `PATH` has no more.
 const USUAL: [&str; 5] = [
     "usr/local/bin",
@@ -67,6 +70,7 @@ pub(crate) fn candidates(view: &View, variables: &Variables) -> Vec<String> {
     };
     others.sort_by_key(|path| rank(path));
     found.extend(others.into_iter().map(str::to_owned));
+    found.truncate(MAX_CANDIDATES);
     found
 }
 

@@ -24,7 +24,7 @@ impl Layer {
         path: &str,
         link: &str,
         body: &[u8],
-        edit: impl FnOnce(&mut tar::Header),
+        edit: fn(&mut tar::Header),
     ) -> Self {
         for (flag, text) in [(b'L', path), (b'K', link)] {
             if text.len() > 100 {
@@ -56,7 +56,7 @@ impl Layer {
 
     pub(crate) fn executable(self, path: &str, body: impl AsRef<[u8]>) -> Self {
         self.entry(b'0', path, "", body.as_ref(), |header| {
-            header.set_mode(0o755)
+            header.set_mode(0o755);
         })
     }
 

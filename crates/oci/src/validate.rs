@@ -10,8 +10,8 @@ use crate::archive::DOCKER_MANIFEST;
 use crate::blob_check::{self, BlobRef, Layers};
 use crate::descriptor::{Compression, Role};
 use crate::fault::{Fault, FaultKind, Within};
-use crate::layout::{INDEX, blob_path};
 use crate::index::platform_text;
+use crate::layout::{INDEX, blob_path};
 use crate::layout_reader::sha256;
 use crate::{DiffId, Digest, ImageReport, LayerReport, LayoutError, LayoutReader, Note, Report};
 

@@ -32,6 +32,9 @@ struct Document {
     store: Option<String>,
 }
 
+/// An `auth` that is not what it should be.
+struct Undecodable;
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Entry {
@@ -110,7 +113,7 @@ impl AuthFile {
         };
         for key in keys {
             for (of, entry) in entries.iter().filter(|(of, _)| plain_key(of) == *key) {
-                let secret = entry.secret().ok_or_else(|| Error::AuthFile {
+                let secret = entry.secret().map_err(|Undecodable| Error::AuthFile {
                     path: self.path.clone(),
                     fault: AuthFileFault::Entry { key: of.clone() },
                 })?;
@@ -124,21 +127,20 @@ impl AuthFile {
 }
 
 impl Entry {
-    /// The secret, if the entry holds one (with a helper in use entries are empty); None for one
-    /// that cannot be read.
-    fn secret(&self) -> Option<Option<Secret>> {
+    /// The secret, if the entry holds one: with a helper in use entries are empty.
+    fn secret(&self) -> Result<Option<Secret>, Undecodable> {
         let filled = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
         let mut user = filled(&self.username);
         let mut password = filled(&self.password);
         if let Some(auth) = filled(&self.auth) {
-            let (left, right) = decode(&auth)?;
+            let (left, right) = decode(&auth).ok_or(Undecodable)?;
             user = Some(left);
             password = Some(right);
         }
         if let Some(token) = filled(&self.identitytoken) {
-            return Some(Some(Secret::Identity { user, token }));
+            return Ok(Some(Secret::Identity { user, token }));
         }
-        Some(match (user, password) {
+        Ok(match (user, password) {
             (Some(user), Some(password)) => Some(Secret::new(&user, &password)),
             _ => None,
         })

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::Error;
@@ -187,7 +187,7 @@ impl Credentials {
         .collect()
     }
 
-    fn in_file(&self, path: &PathBuf, keys: &[String], found: &mut Found) -> Result<(), Error> {
+    fn in_file(&self, path: &Path, keys: &[String], found: &mut Found) -> Result<(), Error> {
         let Some(file) = AuthFile::read(path)? else {
             return Ok(());
         };

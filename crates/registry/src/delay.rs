@@ -9,7 +9,7 @@ use crate::Retry;
 use crate::header::text;
 
 /// No registry makes us wait longer.
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_mins(5);
 
 impl Retry {
     /// The delay behind try number `attempt`, from 1: `first_delay`, doubled with every further try,

@@ -136,6 +136,16 @@ pub enum Error {
         /// The server's own words.
         said: String,
     },
+    /// A registry that takes no more of an upload.
+    #[error("cannot {action}: the registry stands still at {has} of {size} bytes")]
+    Stuck {
+        /// What the request was for.
+        action: String,
+        /// Bytes that it has.
+        has: u64,
+        /// Bytes that the blob has.
+        size: u64,
+    },
     /// A token server's answer that holds no token.
     #[error("cannot {action}: the token server {server} gives no token")]
     NoToken {

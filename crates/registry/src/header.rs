@@ -10,11 +10,11 @@ pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// The target of the first `Link` whose relation is `next`.
 pub(crate) fn next_link(headers: &HeaderMap) -> Option<String> {
-    let links = headers
+    let mut links = headers
         .get_all("link")
         .iter()
         .filter_map(|link| link.to_str().ok());
-    links.filter_map(next_of).next()
+    links.find_map(next_of)
 }
 
 fn next_of(mut header: &str) -> Option<String> {

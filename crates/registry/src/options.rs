@@ -77,7 +77,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(15),
-            read: Duration::from_secs(60),
+            read: Duration::from_mins(1),
         }
     }
 }

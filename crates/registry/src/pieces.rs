@@ -7,7 +7,7 @@ use reqwest::Method;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
 
-use crate::answer::{Answer, Refusal};
+use crate::answer::Answer;
 use crate::auth::Purpose;
 use crate::header::received;
 use crate::registry::Ask;
@@ -77,39 +77,39 @@ impl Repository {
                 ask.headers.insert(CONTENT_RANGE, range);
             }
             ask.body = Some(rest);
-            let refusal = match self.host().ask_once(self.shared(), &ask).await? {
+            match self.host().ask_once(self.shared(), &ask).await? {
                 Ok(Answer::Success(success)) => {
                     let response = &success.response;
                     let (url, headers) = (response.url(), response.headers());
                     session.location = self.location(url, headers, purpose.action)?;
                     // All of it, unless the registry says otherwise and still does when asked.
                     let has = received(headers).unwrap_or(end);
-                    if has >= end {
+                    // `0-0` is what is said of one byte, too.
+                    if has >= end || end == 1 {
                         return Ok(None);
                     }
-                    None
                 }
                 Ok(Answer::Refusal(refusal))
                     if refusal.status == StatusCode::RANGE_NOT_SATISFIABLE =>
                 {
-                    Some(refusal)
+                    let from = session.location.clone();
+                    if let Ok(location) = self.location(&from, &refusal.headers, purpose.action) {
+                        session.location = location;
+                    }
                 }
                 Ok(Answer::Refusal(refusal)) => return self.sort(refusal, purpose).await.map(Some),
                 Err(fault) => return Ok(Some(Outcome::Lost(fault))),
-            };
+            }
             let has = match self.standing(session, purpose).await? {
                 Ok(has) => has,
                 Err(outcome) => return Ok(Some(outcome)),
             };
             let moved = has > at;
             standstills = if moved { 0 } else { standstills + 1 };
-            let is_lost = has < start || has > end || standstills >= MOST_STANDSTILLS;
-            match refusal {
-                Some(refusal) if is_lost => return Ok(Some(Outcome::Refused(refusal))),
-                // It took the piece, and cannot count.
-                None if is_lost => return Ok(None),
-                _ => at = has,
+            if has < start || has > end || standstills >= MOST_STANDSTILLS {
+                return Ok(Some(Outcome::Stuck(has)));
             }
+            at = has;
         }
         Ok(None)
     }
@@ -123,17 +123,13 @@ impl Repository {
         let ask = Ask::new(Method::GET, session.location.clone(), purpose);
         let success = match self.host().ask(self.shared(), &ask).await? {
             Answer::Success(success) => success,
-            Answer::Refusal(refusal) => return Ok(Err(self.gone(refusal, purpose).await?)),
+            Answer::Refusal(refusal) => return Ok(Err(self.sort(refusal, purpose).await?)),
         };
         let (url, headers) = (success.response.url(), success.response.headers());
         if let Ok(location) = self.location(url, headers, purpose.action) {
             session.location = location;
         }
         Ok(Ok(received(headers).unwrap_or(0)))
-    }
-
-    async fn gone(&self, refusal: Refusal, purpose: Purpose<'_>) -> Result<Outcome, Error> {
-        self.sort(refusal, purpose).await
     }
 }
 

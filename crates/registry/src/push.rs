@@ -136,6 +136,14 @@ impl Repository {
                     let delay = refusal.delay();
                     (self.host().refused(refusal, purpose).await, delay)
                 }
+                Outcome::Stuck(has) => {
+                    let error = Error::Stuck {
+                        action: action.clone(),
+                        has,
+                        size: blob.size,
+                    };
+                    (error, None)
+                }
                 Outcome::Lost(source) => {
                     let action = action.clone();
                     (Error::Network { action, source }, None)

@@ -43,13 +43,12 @@ impl Repository {
             })
             .await;
         match pages {
-            Ok(Ok(())) => {}
             Ok(Err(refusal)) if matches!(refusal.status.as_u16(), 400 | 404 | 405 | 501) => {}
             Ok(Err(refusal)) => {
                 return Err(self.host().refused(refusal, self.to_pull(&action)).await);
             }
             // A registry that has some page of its own for what it does not know.
-            Err(Error::Document { .. }) => {}
+            Ok(Ok(())) | Err(Error::Document { .. }) => {}
             Err(error) => return Err(error),
         }
         // GHCR has no such list, but answers with an empty one.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::header::{HeaderMap, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
@@ -20,8 +20,14 @@ use crate::{Error, Retry};
 const MOST_REDIRECTS: usize = 10;
 
 /// Requests for one purpose that may be answered 401: to learn the challenge, with a token that was
-/// withdrawn, and with a new one.
-const MOST_CHALLENGES: u32 = 3;
+/// withdrawn, and with new ones that others may wear out.
+const MOST_CHALLENGES: u32 = 6;
+
+/// The same where the registry says that the token is good, but not for this.
+const MOST_SCOPE_CHALLENGES: u32 = 3;
+
+/// How often HEAD is sent again where it is answered 403 without a word.
+const MOST_VAGUE: u32 = 2;
 
 pub(crate) struct Registry {
     pub(crate) host: String,
@@ -218,8 +224,18 @@ impl Registry {
     /// Sends a request until it is answered for good.
     pub(crate) async fn ask(&self, shared: &Shared, ask: &Ask<'_>) -> Result<Answer, Error> {
         let mut tries = Tries::new(shared.options.retry);
+        let mut vague = 0;
         loop {
             match self.ask_once(shared, ask).await? {
+                // GHCR's limits are told in a body, and HEAD's answers have none.
+                Ok(Answer::Refusal(refusal))
+                    if ask.method == Method::HEAD
+                        && refusal.status == StatusCode::FORBIDDEN
+                        && vague < MOST_VAGUE =>
+                {
+                    vague += 1;
+                    tokio::time::sleep(shared.options.retry.delay(vague, None)).await;
+                }
                 Ok(Answer::Refusal(refusal)) if refusal.is_passing() => {
                     if !tries.again(refusal.delay()).await {
                         return Ok(Answer::Refusal(refusal));
@@ -260,7 +276,7 @@ impl Registry {
                 Ok(response) => response,
                 Err(fault) => return Ok(Err(fault)),
             };
-            if let Some(next) = self.redirect(shared, ask, &response, &url)? {
+            if let Some(next) = Self::redirect(shared, ask, &response, &url)? {
                 let is_own = self.is_own(&next);
                 if is_own && !foreign || ask.redirects == Redirects::All {
                     check_path(ask.purpose.action, &mut path, &next)?;
@@ -274,7 +290,7 @@ impl Registry {
                     && refusal.status == StatusCode::UNAUTHORIZED
                 {
                     challenges += 1;
-                    if challenges < MOST_CHALLENGES
+                    if challenges < most_challenges(refusal)
                         && self
                             .challenged(shared, refusal, pass.as_ref(), ask.purpose)
                             .await?
@@ -347,7 +363,6 @@ impl Registry {
 
     /// Where a response sends this request, if anywhere.
     fn redirect(
-        &self,
         shared: &Shared,
         ask: &Ask<'_>,
         response: &Response,
@@ -427,6 +442,16 @@ fn lost(action: &str, source: NetworkError) -> Error {
     Error::Network {
         action: action.to_owned(),
         source,
+    }
+}
+
+fn most_challenges(refusal: &Refusal) -> u32 {
+    let headers = refusal.headers.get_all(WWW_AUTHENTICATE).iter();
+    let mut texts = headers.filter_map(|value| value.to_str().ok());
+    if texts.any(|text| text.contains("insufficient_scope")) {
+        MOST_SCOPE_CHALLENGES
+    } else {
+        MOST_CHALLENGES
     }
 }
 

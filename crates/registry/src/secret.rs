@@ -12,7 +12,7 @@ pub(crate) enum Secret {
         /// The password.
         password: String,
     },
-    /// An OAuth2 refresh token, for the token server only.
+    /// An `OAuth2` refresh token, for the token server only.
     Identity {
         /// The name that came with it, if any.
         user: Option<String>,
@@ -36,7 +36,7 @@ impl Secret {
         }
     }
 
-    /// User and password for HTTP's Basic scheme. Token servers that know no OAuth2 take an identity
+    /// User and password for HTTP's Basic scheme. Token servers that know no `OAuth2` take an identity
     /// token as a password.
     pub(crate) fn basic(&self) -> (&str, &str) {
         match self {

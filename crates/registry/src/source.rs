@@ -149,8 +149,8 @@ fn write(writer: &Writer, digest: Digest, size: u64, sender: Sender<Result<Bytes
     let _ = match outcome.and_then(|()| queue.finish()) {
         Ok(last) => last
             .into_iter()
-            .try_for_each(|chunk| sender.blocking_send(Ok(chunk))),
-        Err(error) => sender.blocking_send(Err(error)),
+            .try_for_each(|chunk| sender.blocking_send(Ok(chunk)).ok()),
+        Err(error) => sender.blocking_send(Err(error)).ok(),
     };
 }
 

@@ -1,4 +1,4 @@
-//! Tokens (distribution's "Token Authentication" and "OAuth2 Token Authentication"): asked for with
+//! Tokens (distribution's "Token Authentication" and "`OAuth2` Token Authentication"): asked for with
 //! GET, or with POST where there is an identity token. What is in them is the registry's affair.
 
 use std::fmt;
@@ -21,7 +21,7 @@ use crate::secret::{Found, Secret};
 use crate::shared::{Body, Shared};
 
 /// What a token lives for where its server does not say.
-const DEFAULT_LIFE: Duration = Duration::from_secs(60);
+const DEFAULT_LIFE: Duration = Duration::from_mins(1);
 
 /// Bytes that a token server's answer may have.
 const LONGEST_ANSWER: u64 = 1 << 20;
@@ -219,7 +219,7 @@ impl Question<'_> {
         url
     }
 
-    /// OAuth2 has one parameter for all scopes.
+    /// `OAuth2` has one parameter for all scopes.
     fn form(&self) -> Bytes {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("client_id", "oxcart");
@@ -275,10 +275,10 @@ impl Question<'_> {
             .filter(|life| !life.is_zero())
             .unwrap_or(DEFAULT_LIFE)
             // Longer than any run.
-            .min(Duration::from_secs(7 * 24 * 3600));
+            .min(Duration::from_hours(7 * 24));
         Ok(Token {
             header: secret_header(&format!("Bearer {token}")).ok_or_else(no_token)?,
-            until: start + life - margin(life),
+            until: start + life.saturating_sub(margin(life)),
         })
     }
 

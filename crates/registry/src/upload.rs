@@ -47,6 +47,8 @@ pub(crate) enum Outcome {
     OtherWay,
     /// Another session may fare better.
     Refused(Refusal),
+    /// The registry takes no more into this one, and this is how much it has.
+    Stuck(u64),
     Lost(NetworkError),
 }
 

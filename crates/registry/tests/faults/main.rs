@@ -57,9 +57,9 @@ fn open_as(registry: &Registry, user: &str, password: &str) -> Repository {
         },
         ..Options::default()
     };
-    let client = Client::new(options).unwrap();
+    let client = Client::new(options).expect("good options");
     let reference = registry.reference(&format!("{REPOSITORY}:1"));
-    client.repository(&reference.parse().unwrap())
+    client.repository(&reference.parse().expect("a reference"))
 }
 
 /// An error and its causes in one line.

@@ -162,7 +162,11 @@ async fn check(seed: u64, image: &Image) -> Result<bool, String> {
 async fn check_pull(seed: u64, image: &Image) -> Result<bool, String> {
     let registry = start();
     image.seed(&registry, "1");
-    let faults = mix(seed, PULL_FAULTS);
+    let mut faults = mix(seed, PULL_FAULTS);
+    if faults.iter().any(|(it, _)| *it == Fault::WrongManifest) {
+        // Nobody could tell that what a tag points at is another document.
+        faults.retain(|(it, _)| *it != Fault::NoDigestHeader);
+    }
     registry.seed(seed).faults(&faults);
     let repository = open(&registry);
     let pull = tokio::time::timeout(Duration::from_secs(40), image.pull(&repository, "1"));

@@ -9,9 +9,8 @@ use crate::{open, start};
 /// What comes of a push.
 pub(crate) fn expected(profile: &str) -> Expected {
     match profile {
-        "reset-upload-forever" => Fails("acme/app"),
         "digest-invalid-always" => Fails("DIGEST_INVALID"),
-        "push-denied-401" => Fails("acme/app"),
+        "reset-upload-forever" | "push-denied-401" => Fails("acme/app"),
         "push-denied-403" => Fails("permission_denied: write_package"),
         "uploads-503-always" => Fails("503"),
         "manifest-limit" => Fails("413"),

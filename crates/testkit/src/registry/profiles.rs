@@ -138,7 +138,13 @@ fn uploads() -> Vec<Named> {
         one("digest-invalid-always", Fault::CommitDigestInvalid, Always),
         one("slow-commit", Fault::SlowCommit { millis: 80 }, Always),
         one("expiry-mid-upload", Fault::ExpiryMidUpload, First(2)),
-        one("upload-limit", Fault::UploadLimit { parallel: 2 }, Always),
+        (
+            "upload-limit",
+            vec![
+                (Fault::UploadLimit { parallel: 2 }, Always),
+                (Fault::SlowCommit { millis: 10 }, Always),
+            ],
+        ),
         one("mount-accepted", Fault::MountAccepted, Always),
         one("mount-401", Fault::MountRefused { status: 401 }, Always),
         one("mount-403", Fault::MountRefused { status: 403 }, Always),
@@ -303,8 +309,8 @@ fn tokens() -> Vec<Named> {
         ),
         one("token-without-expiry", Fault::TokenWithoutExpiry, Always),
         one(
-            "token-three-requests",
-            Fault::TokenRequests { requests: 3 },
+            "token-eight-requests",
+            Fault::TokenRequests { requests: 8 },
             Always,
         ),
         one("several-challenges", Fault::SeveralChallenges, Always),

@@ -1,0 +1,255 @@
+//! `cargo xtask bench push`: the `ml` image of both platforms, pushed to Debian's docker-registry on the
+//! loopback interface by oxcart and by skopeo, in the same run. Each way gets an empty registry of its
+//! own, and pushes a second time when everything is there.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use crate::bench::release_build;
+use crate::measure::{Usage, measure};
+use crate::table::{self, Table, mega};
+use crate::tools::{cache, root, run, which};
+
+const PROJECT: &str = "images/genascope-backend";
+const PROFILE: &str = "ml";
+
+/// What to measure, and how often.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// How many rounds; the table has medians.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// The store with the wheels; what is missing in it is downloaded first.
+    #[arg(long)]
+    store: Option<PathBuf>,
+    /// Measure this oxcart, instead of a release build of the workspace.
+    #[arg(long)]
+    oxcart: Option<PathBuf>,
+}
+
+/// Measures, and prints a Markdown table.
+pub(crate) fn push(options: &Options) -> anyhow::Result<()> {
+    let bench = Bench::prepare(options)?;
+    let mut rounds = Vec::new();
+    for number in 1..=options.rounds.max(1) {
+        let round = bench.round()?;
+        eprintln!("round {number}: {round:?}");
+        rounds.push(round);
+    }
+    bench.print(&rounds)
+}
+
+/// Everything that the rounds use, made before any clock runs.
+struct Bench {
+    oxcart: PathBuf,
+    store: PathBuf,
+    work: tempfile::TempDir,
+}
+
+/// A first push, and one with nothing to do.
+#[derive(Debug, Clone, Copy)]
+struct Pushes {
+    first: Usage,
+    second: Usage,
+}
+
+/// One round's figures.
+#[derive(Debug)]
+struct Round {
+    layout: Pushes,
+    build: Pushes,
+    skopeo: Pushes,
+}
+
+impl Bench {
+    fn prepare(options: &Options) -> anyhow::Result<Self> {
+        let oxcart = match &options.oxcart {
+            Some(program) => std::path::absolute(program)?,
+            None => release_build()?,
+        };
+        for tool in ["docker-registry", "skopeo"] {
+            which(tool).with_context(|| format!("`{tool}` is missing: install Debian's {tool}"))?;
+        }
+        let store = match &options.store {
+            Some(store) => std::path::absolute(store)?,
+            None => cache()?.join("test-store"),
+        };
+        let beside = store
+            .parent()
+            .context("the store has no parent directory")?;
+        fs::create_dir_all(beside)?;
+        let bench = Self {
+            oxcart,
+            // On the store's file system.
+            work: tempfile::Builder::new()
+                .prefix("bench-")
+                .tempdir_in(beside)?,
+            store,
+        };
+        let mut copy = Command::new("cp");
+        run(copy
+            .arg("-r")
+            .arg(root().join(PROJECT))
+            .arg(bench.path("project")))?;
+        run(bench.build().arg("--output").arg(bench.layout()))?;
+        Ok(bench)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.work.path().join(name)
+    }
+
+    fn layout(&self) -> String {
+        format!("oci:{}", self.path("image").display())
+    }
+
+    fn build(&self) -> Command {
+        let mut command = self.oxcart();
+        command
+            .args(["build", "--quiet", "--profile", PROFILE, "--project"])
+            .arg(self.path("project"));
+        command
+    }
+
+    fn oxcart(&self) -> Command {
+        let mut command = Command::new(&self.oxcart);
+        command.arg("--store").arg(&self.store);
+        command
+    }
+
+    fn round(&self) -> anyhow::Result<Round> {
+        let layout = self.pushes(|name| {
+            let mut command = self.oxcart();
+            command.args(["push", "--quiet", &self.layout(), &format!("{name}:1")]);
+            command
+        })?;
+        let build = self.pushes(|name| {
+            let mut command = self.build();
+            command.args(["--locked", "--push", "--tag", "1", "--name", name]);
+            command
+        })?;
+        let skopeo = self.pushes(|name| {
+            let mut command = Command::new("skopeo");
+            command.args(["copy", "--quiet", "--all", "--preserve-digests"]);
+            command.args([
+                "--dest-tls-verify=false",
+                &format!("{}:latest", self.layout()),
+            ]);
+            command.arg(format!("docker://{name}:1"));
+            command
+        })?;
+        Ok(Round {
+            layout,
+            build,
+            skopeo,
+        })
+    }
+
+    fn pushes(&self, command: impl Fn(&str) -> Command) -> anyhow::Result<Pushes> {
+        let registry = Registry::start(&self.path("registry"))?;
+        let command = command(&format!("127.0.0.1:{}/bench/ml", registry.port));
+        let first = measure(&command, None)?;
+        let second = measure(&command, None)?;
+        Ok(Pushes { first, second })
+    }
+
+    fn print(&self, rounds: &[Round]) -> anyhow::Result<()> {
+        println!("{}\n", self.facts(rounds.len())?);
+        println!("| way | seconds | times as long | bytes | peak RSS |\n|---|--:|--:|--:|--:|");
+        let table = Table::new(rounds, |round| round.skopeo.first.seconds);
+        table.row("`skopeo copy --all`", None, |r| r.skopeo.first);
+        table.row("**`oxcart push`** of the same layout", None, |r| {
+            r.layout.first
+        });
+        let from_maps = "**`oxcart build --push`**, blobs made from the wheels as they go out";
+        table.row(from_maps, None, |r| r.build.first);
+        let table = Table::new(rounds, |round| round.skopeo.second.seconds);
+        table.row("again, nothing new: `skopeo copy --all`", None, |r| {
+            r.skopeo.second
+        });
+        table.row("again: `oxcart push`", None, |r| r.layout.second);
+        table.row("again: `oxcart build --push`", None, |r| r.build.second);
+        Ok(())
+    }
+
+    /// What was measured, and on what.
+    fn facts(&self, rounds: usize) -> anyhow::Result<String> {
+        let mut bytes = 0;
+        for entry in fs::read_dir(self.path("image").join("blobs/sha256"))? {
+            bytes += entry?.metadata()?.len();
+        }
+        let threads = std::thread::available_parallelism()?.get();
+        Ok(format!(
+            "`{PROJECT}`, profile `{PROFILE}`, both platforms: {:.0} MB of blobs; medians of {rounds} \
+             rounds.\n{}, {}, docker-registry of Debian.",
+            mega(bytes),
+            table::machine(threads),
+            table::version(Path::new("skopeo"))?,
+        ))
+    }
+}
+
+/// An empty registry, stopped and removed when it is dropped.
+struct Registry {
+    child: Child,
+    port: u16,
+    directory: PathBuf,
+}
+
+impl Registry {
+    fn start(directory: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(directory)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = listener.local_addr()?.port();
+        drop(listener);
+        let config = directory.join("config.yml");
+        let text = format!(
+            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage:\n  \
+             filesystem: {{rootdirectory: {}}}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+            directory.join("data").display()
+        );
+        fs::write(&config, text)?;
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("docker-registry")?;
+        let mut registry = Self {
+            child,
+            port,
+            directory: directory.to_owned(),
+        };
+        registry.wait()?;
+        Ok(registry)
+    }
+
+    fn wait(&mut self) -> anyhow::Result<()> {
+        let start = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("docker-registry: {status}");
+            }
+            if start.elapsed() > Duration::from_secs(20) {
+                bail!("docker-registry does not answer");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
