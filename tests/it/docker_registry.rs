@@ -1,5 +1,6 @@
 //! Debian's `docker-registry` on the loopback interface, with a password and with TLS where asked.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -148,7 +149,8 @@ fn spawn(directory: &TempDir, port: u16, asks: Asks) -> Child {
         openssl.stderr(Stdio::null());
         succeed(&mut openssl);
         fs::write(path("htpasswd"), HTPASSWD).expect("htpasswd");
-        config += &format!(
+        let _ = write!(
+            config,
             "  tls: {{certificate: {}, key: {}}}\nauth:\n  htpasswd: {{realm: test, path: {}}}\n",
             path("cert.pem"),
             path("key.pem"),

@@ -15,7 +15,8 @@ pub struct Facts {
     pub os: Option<Os>,
     /// The C library; where there are several, the one that the first Python uses.
     pub libc: Option<Libc>,
-    /// The Pythons, the one that `python3` means in a container first.
+    /// The Pythons, the one that `python3` means in a container first. One whose exact version the
+    /// image does not tell is left out, and so is every implementation but CPython.
     pub pythons: Vec<Python>,
     /// Where dpkg's records are, if there are any.
     pub dpkg: Option<DpkgDatabase>,

@@ -63,9 +63,9 @@ impl<'a> Finder<'a> {
                 Some((prefix, _)) => prefix.clone(),
                 None => identity.layout.prefix.clone(),
             };
-            // One file can have many names.
+            // One file can have many names, and so can a directory.
             let file = std::ptr::from_ref(interpreter.binary);
-            if seen.insert((file, prefix)) {
+            if seen.insert((file, self.view.resolve(&prefix))) {
                 found.push(self.describe(&interpreter, identity));
             }
             if found.len() == MAX_PYTHONS {
@@ -174,10 +174,9 @@ impl<'a> Finder<'a> {
             .minor
             .or(config.minor)
             .map(|minor| format!("python3.{minor}"));
-        let names = versioned
+        versioned
             .into_iter()
-            .chain(["python3".to_owned(), "python".to_owned()]);
-        { names }
+            .chain(["python3".to_owned(), "python".to_owned()])
             .filter_map(|name| self.executable(&join(&home, &name)))
             .find(|(_, _, binary)| binary.is_elf)
     }

@@ -33,7 +33,7 @@ pub(crate) fn identify(finder: Finder<'_>, interpreter: &Interpreter<'_>) -> Opt
         || libraries.iter().any(|library| library.is_free_threaded);
     let layout = layout(finder, &interpreter.path, minor, is_free_threaded);
     let binaries = || std::iter::once(binary).chain(libraries.iter().copied());
-    let version = { binaries() }
+    let version = binaries()
         .find_map(|binary| text_of(&binary.versions, minor))
         .or_else(|| binaries().find_map(|binary| text_of(&binary.endings, minor)))
         .or_else(|| header(finder, &layout))
@@ -52,8 +52,8 @@ pub(crate) fn identify(finder: Finder<'_>, interpreter: &Interpreter<'_>) -> Opt
 
 /// The first of `versions` that is one of Python 3.`minor`.
 fn text_of(versions: &[String], minor: u32) -> Option<Version> {
-    let versions = versions.iter().filter_map(|text| Version::new(text));
-    { versions }.find(|version| version.minor == minor)
+    let mut versions = versions.iter().filter_map(|text| Version::new(text));
+    versions.find(|version| version.minor == minor)
 }
 
 /// By the executable's name; else by the standard library that is there, of several by the one that
@@ -64,10 +64,10 @@ fn minor(finder: Finder<'_>, interpreter: &Interpreter<'_>) -> Option<u32> {
     }
     let prefix = path::parent(path::parent(&interpreter.path));
     let libraries = ["lib", "lib64"].map(|library| finder.view.resolve(&join(prefix, library)));
-    let names = { libraries.iter().flatten() }.flat_map(|path| finder.view.names_in(path));
-    let there: BTreeSet<u32> = names
-        .filter_map(|name| Some(of_directory(name)?.0))
-        .collect();
+    let names = libraries.iter().flatten();
+    let names = names.flat_map(|path| finder.view.names_in(path));
+    let minors = names.filter_map(|name| Some(of_directory(name)?.0));
+    let there: BTreeSet<u32> = minors.collect();
     let is_named = |minor: &u32| text_of(&interpreter.binary.versions, *minor).is_some();
     let only = there.first().filter(|_| there.len() == 1);
     only.copied()
@@ -125,19 +125,19 @@ fn libraries<'a>(finder: Finder<'a>, interpreter: &Interpreter<'_>, minor: u32) 
         }
     };
     let wanted = interpreter.executable.is_free_threaded;
-    let mut found: Vec<_> = { finder.view.paths() }
-        .filter_map(|path| {
-            let (directory, name) = path::split(path);
-            let (found, rest) = number(name.strip_prefix("libpython3.")?)?;
-            let is_library = found == minor && rest.contains(".so");
-            let rank = rank(directory).filter(|_| is_library)?;
-            Some((rest.starts_with('t') != wanted, rank, path))
-        })
-        .collect();
+    let found = finder.view.paths().filter_map(|path| {
+        let (directory, name) = path::split(path);
+        let (found, rest) = number(name.strip_prefix("libpython3.")?)?;
+        let is_library = found == minor && rest.contains(".so");
+        let rank = rank(directory).filter(|_| is_library)?;
+        Some((rest.starts_with('t') != wanted, rank, path))
+    });
+    let mut found: Vec<_> = found.collect();
     found.sort_unstable();
     // Of libraries with the flag in their names and others, only those that are like the executable.
     let first = found.first().map(|(is_other, ..)| *is_other);
-    { found.into_iter() }
+    found
+        .into_iter()
         .filter(|(is_other, ..)| Some(*is_other) == first)
         .filter_map(|(_, _, path)| finder.view.binary(path))
         .collect()

@@ -21,6 +21,13 @@ fn base() -> Layer {
 }
 
 #[test]
+fn layers_can_be_read_on_other_threads() {
+    let thread = std::thread::spawn(|| base().scan());
+    let scan = thread.join().unwrap();
+    assert_eq!(facts(&[], &[scan]).unwrap().pythons.len(), 1);
+}
+
+#[test]
 fn whiteouts_and_replacements() {
     let check = |layer: Layer| pythons(&[base(), layer]).join(", ");
     assert_eq!(check(Layer::new()), "3.11.2 /usr/bin/python3.11");

@@ -1,8 +1,8 @@
 //! What a base image tells: its Python, its C library and its installed packages, read from layers
 //! as streams. Nothing is unpacked and nothing is run.
 //!
-//! [`scan`] reads one layer from end to end and keeps the little that can matter; [`facts`] puts the
-//! scans of an image's layers on top of each other, as image-spec `layer.md` says, and looks.
+//! [`scan()`] reads one layer from end to end and keeps the little that can matter; [`facts()`] puts
+//! the scans of an image's layers on top of each other, as image-spec `layer.md` says, and looks.
 
 mod binary;
 mod elf;

@@ -74,26 +74,24 @@ pub(crate) fn of_loader(
 /// By the banner of `libc.so.6`, first beside the loader.
 fn glibc_in(view: &View, directory: Option<&str>) -> Option<Libc> {
     let places = directory.map(|directory| path::join(directory, "libc.so.6"));
-    let places = places
-        .into_iter()
-        .chain(libraries(view, |name| name == "libc.so.6"));
+    let usual = libraries(view, |name| name == "libc.so.6");
     let version = |path: String| view.binary(&path)?.glibc.clone();
-    let (major, minor) = version_of(&{ places }.find_map(version)?)?;
+    let version = places.into_iter().chain(usual).find_map(version)?;
+    let (major, minor) = version_of(&version)?;
     Some(Libc::Glibc { major, minor })
 }
 
 /// By the version in the loader, which is the library too.
 fn musl_at(view: &View, loader: Option<&str>) -> Option<Libc> {
     let loader = loader.map(|loader| loader.trim_start_matches('/').to_owned());
-    let places = loader
-        .into_iter()
-        .chain(libraries(view, |name| name.starts_with("ld-musl-")));
+    let usual = libraries(view, |name| name.starts_with("ld-musl-"));
     let version = |path: String| {
         let binary = view.binary(&path).filter(|binary| binary.is_musl)?;
         let mut versions = binary.versions.iter();
         versions.find(|version| version.starts_with("1.")).cloned()
     };
-    let (major, minor) = version_of(&{ places }.find_map(version)?)?;
+    let version = loader.into_iter().chain(usual).find_map(version)?;
+    let (major, minor) = version_of(&version)?;
     Some(Libc::Musl { major, minor })
 }
 

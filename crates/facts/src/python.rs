@@ -21,7 +21,8 @@ pub struct Python {
 /// A Python environment: a virtual one, or an interpreter's own.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
-    /// Python's `sys.prefix`: `/opt/venv`, `/usr/local`, `/usr`.
+    /// Python's `sys.prefix`: `/opt/venv`, `/usr/local`, `/usr`. Of a virtual environment as it was
+    /// found, links not followed.
     pub prefix: String,
     /// Which of the two.
     pub kind: EnvironmentKind,

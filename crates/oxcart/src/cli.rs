@@ -43,6 +43,7 @@ pub(crate) struct Global {
 }
 
 /// How registries are reached.
+#[expect(clippy::doc_markdown, reason = "these are help texts")]
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Registries")]
 pub(crate) struct Network {
@@ -114,6 +115,10 @@ pub(crate) struct PlanArgs {
     pub(crate) json: bool,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag as it is typed"
+)]
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
     /// Use [profile.NAME] of the configuration

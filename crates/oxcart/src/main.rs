@@ -31,6 +31,7 @@ mod push;
 mod registries;
 mod resolving;
 mod store;
+mod target;
 
 use std::process::ExitCode;
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::build::Built;
 use crate::output;
-use crate::push::Delivered;
+use crate::target::PushedImage;
 
 /// The document.
 #[derive(Debug, Serialize)]
@@ -90,9 +90,10 @@ pub(crate) struct Seconds {
 
 impl Metadata {
     /// Of what was built and, where it was pushed, of what became of its blobs.
-    pub(crate) fn new(name: Option<String>, built: &Built, delivered: Option<&Delivered>) -> Self {
-        let pushed = |layer: &Layer, otherwise: LayerState| match delivered
-            .and_then(|delivered| delivered.blobs.get(&layer.digest))
+    pub(crate) fn new(name: Option<String>, built: &Built, pushed: Option<&PushedImage>) -> Self {
+        let index = pushed.map_or(&built.index.bytes, |pushed| &pushed.index.bytes);
+        let state = |layer: &Layer, otherwise: LayerState| match pushed
+            .and_then(|pushed| pushed.delivered.blobs.get(&layer.digest))
         {
             Some(Pushed::Present) => LayerState::Registry,
             Some(Pushed::Mounted { .. }) => LayerState::Mounted,
@@ -108,7 +109,7 @@ impl Metadata {
                     size: layer.size,
                     kind: "base",
                     members: Vec::new(),
-                    state: pushed(layer, LayerState::Copied),
+                    state: state(layer, LayerState::Copied),
                 });
                 let ours = image.layers.iter().map(|made| {
                     let layer = &made.record.layer;
@@ -118,7 +119,7 @@ impl Metadata {
                         size: layer.size,
                         kind: made.job.step.kind(),
                         members: made.job.step.members(),
-                        state: pushed(layer, made.state),
+                        state: state(layer, made.state),
                     }
                 });
                 let layers = of_base.chain(ours);
@@ -134,8 +135,8 @@ impl Metadata {
             .collect();
         Self {
             name,
-            digest: Digest::of(&built.index.bytes),
-            size: built.index.bytes.len() as u64,
+            digest: Digest::of(index),
+            size: index.len() as u64,
             platforms,
             bytes_downloaded: 0,
             bytes_uploaded: 0,

@@ -51,6 +51,22 @@ impl Location {
 }
 
 impl Location {
+    /// The same, typed on the command line: relative to where one is, and a reference has its registry,
+    /// so that a path with a slip of the pen is not looked for on Docker Hub.
+    pub(crate) fn typed(text: &str) -> anyhow::Result<Self> {
+        let location = Self::parse(text, Path::new("."))?;
+        match location.reference() {
+            Some(reference) if !text.starts_with(reference.registry()) => {
+                Err(Failure::new(format!("there is no image at {text}"))
+                    .hint(format!(
+                        "name a layout directory or an archive; for an image in a registry begin with its host, as in {reference}"
+                    ))
+                    .into())
+            }
+            _ => Ok(location),
+        }
+    }
+
     /// The reference, where it is one.
     pub(crate) fn reference(&self) -> Option<&Reference> {
         match self {
@@ -169,21 +185,7 @@ impl Place {
     /// A manifest or an index that another document lists.
     pub(crate) async fn document(&self, descriptor: &Descriptor) -> anyhow::Result<Document> {
         let bytes = match &self.at {
-            At::Registry(repository) => {
-                let digest = sha256(descriptor)?;
-                let found = repository.manifest(&digest.to_string()).await?;
-                if found.bytes.len() as u64 != descriptor.size() {
-                    return Err(Failure::new(format!(
-                        "{} lists {digest} with {} bytes, and it has {}",
-                        self.location,
-                        descriptor.size(),
-                        found.bytes.len()
-                    ))
-                    .hint("the registry or who pushed there is at fault: push the image again, or use another")
-                    .into());
-                }
-                found.bytes
-            }
+            At::Registry(repository) => repository.manifest_of(descriptor).await?.bytes,
             At::Disk(reader) => reader.document(descriptor)?,
         };
         Ok(Document {
@@ -299,7 +301,7 @@ impl Images {
 
 /// What a document is.
 pub(crate) enum Kind {
-    Index(ImageIndex),
+    Index(Box<ImageIndex>),
     Manifest,
 }
 
@@ -308,7 +310,7 @@ impl Kind {
     pub(crate) fn of(place: &Place, document: &Document) -> anyhow::Result<Self> {
         let media_type = document.descriptor.media_type();
         if is_index(media_type) {
-            return Ok(Self::Index(document.parsed()?));
+            return Ok(Self::Index(Box::new(document.parsed()?)));
         }
         if is_manifest(media_type) {
             return Ok(Self::Manifest);
@@ -365,5 +367,8 @@ mod tests {
         check("127.0.0.1:5000/a/b", "127.0.0.1:5000/a/b:latest");
         assert!(Location::parse("Not A Reference", root).is_err());
         assert!(Location::parse("oci:", root).is_err());
+        assert!(Location::typed("docker.io/library/python").is_ok());
+        let message = Location::typed("mistyped/image:1").unwrap_err().to_string();
+        assert_eq!(message, "there is no image at mistyped/image:1");
     }
 }

@@ -152,9 +152,10 @@ impl Shipment {
             put(repository, &document.digest().to_string(), document).await
         }))
         .await?;
-        let path = path_of(repository);
         for digest in delivered.blobs.keys() {
-            bases.store.note_home(repository.registry(), digest, &path);
+            bases
+                .store
+                .note_home(repository.registry(), digest, repository.path());
         }
         Ok(delivered)
     }
@@ -188,12 +189,11 @@ pub(crate) async fn tag(
 
 impl Freight {
     async fn push(&self, repository: &Repository, store: &Store) -> anyhow::Result<Pushed> {
-        let own = path_of(repository);
         let mut mount_from = Vec::new();
         if let Some(home) = &self.home
             && home.registry() == repository.registry()
         {
-            mount_from.push(path_of(home));
+            mount_from.push(home.path().to_owned());
         }
         mount_from.extend(
             store
@@ -201,7 +201,7 @@ impl Freight {
                 .into_iter()
                 .rev(),
         );
-        mount_from.retain(|home| *home != own);
+        mount_from.retain(|home| home != repository.path());
         let upload = Upload {
             digest: self.digest,
             size: self.size,
@@ -237,13 +237,6 @@ impl Delivered {
             count(|it| *it == Pushed::Present)
         )
     }
-}
-
-/// The repository's name without its registry.
-fn path_of(repository: &Repository) -> String {
-    let name = repository.name();
-    let path = name.strip_prefix(repository.registry());
-    path.map_or(name.clone(), |path| path.trim_start_matches('/').to_owned())
 }
 
 fn parcel(built: &BuiltImage, base: Option<&Location>, bases: Bases<'_>) -> anyhow::Result<Parcel> {

@@ -9,8 +9,9 @@ use reqwest::header::{HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
 
 use crate::answer::{Answer, Success};
+use crate::delay::Tries;
 use crate::header::content_range;
-use crate::registry::{Ask, Redirects, Tries};
+use crate::registry::{Ask, Redirects};
 use crate::{Error, Repository};
 
 /// The bytes of a blob. The last of them come only once size and digest are found right.

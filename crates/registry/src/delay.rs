@@ -26,6 +26,45 @@ impl Retry {
     }
 }
 
+/// Counts tries, and waits between them.
+pub(crate) struct Tries {
+    retry: Retry,
+    done: u32,
+    /// Failures after which the registry said when to come back.
+    told: u32,
+}
+
+impl Tries {
+    pub(crate) fn new(retry: Retry) -> Self {
+        Self {
+            retry,
+            done: 1,
+            told: 0,
+        }
+    }
+
+    /// Waits for the next try; false where there is none left. A registry that says how long to
+    /// wait gets twice as many.
+    pub(crate) async fn again(&mut self, asked: Option<Duration>) -> bool {
+        let left = if asked.is_some() {
+            self.told += 1;
+            self.told < self.retry.tries.saturating_mul(2)
+        } else {
+            self.done += 1;
+            self.done <= self.retry.tries
+        };
+        if left {
+            tokio::time::sleep(self.retry.delay(self.done + self.told - 1, asked)).await;
+        }
+        left
+    }
+
+    /// Something moved: count anew.
+    pub(crate) fn progress(&mut self) {
+        (self.done, self.told) = (1, 0);
+    }
+}
+
 /// The delay that an answer asks for, in its headers or its body.
 pub(crate) fn asked_delay(headers: &HeaderMap, body: &str) -> Option<Duration> {
     in_header(headers).or_else(|| in_body(body))

@@ -335,6 +335,9 @@ impl Error {
                 fault: RedirectFault::Insecure { host },
                 ..
             } => format!("if that is right, allow it with --insecure-registry {host}"),
+            Self::Redirect { .. } => "the registry, or a proxy before it, is set up in a way that \
+                 leads nowhere: ask who runs it"
+                .to_owned(),
             Self::Digest { .. } | Self::Size { .. } => {
                 "the registry, or something between it and here, serves other bytes than were \
                  pushed: find out which before you go on"

@@ -16,6 +16,9 @@ use crate::secret::Secret;
 /// A helper that wants to ask the user something never gets an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A helper that somebody has open for writing cannot be run.
+const BUSY_PATIENCE: Duration = Duration::from_secs(1);
+
 /// No answer is longer, in bytes.
 const LONGEST_ANSWER: u64 = 1 << 20;
 
@@ -93,12 +96,24 @@ fn get_within(
 /// What the program prints to stdout, and whether it succeeds; None where it takes too long.
 fn run(program: OsString, key: &str, patience: Duration) -> io::Result<Option<(Vec<u8>, bool)>> {
     let start = Instant::now();
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
+        .stderr(Stdio::null());
+    let mut child = loop {
+        match command.spawn() {
+            // Just being installed.
+            Err(error)
+                if error.kind() == io::ErrorKind::ExecutableFileBusy
+                    && start.elapsed() < BUSY_PATIENCE =>
+            {
+                thread::sleep(Duration::from_millis(5));
+            }
+            child => break child?,
+        }
+    };
     if let Some(mut stdin) = child.stdin.take() {
         // A helper that does not read its input will say so itself.
         let _ = stdin.write_all(format!("{key}\n").as_bytes());
@@ -136,15 +151,8 @@ mod tests {
         let path = directory.path().join("docker-credential-test");
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        // A thread of another test that forks while the script is open for writing keeps it busy.
-        let found = loop {
-            let patience = Duration::from_secs(2);
-            match get_within("test", "a.test", directory.path().as_os_str(), patience) {
-                Err(HelperFault::Start { source, .. })
-                    if source.kind() == io::ErrorKind::ExecutableFileBusy => {}
-                found => break found,
-            }
-        };
+        let patience = Duration::from_secs(2);
+        let found = get_within("test", "a.test", directory.path().as_os_str(), patience);
         let shown = match found {
             Ok(None) => "nothing".to_owned(),
             Ok(Some(Secret::Password { user, password })) => format!("{user} {password}"),

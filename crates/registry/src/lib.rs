@@ -13,6 +13,7 @@ mod challenge;
 mod client;
 mod credentials;
 mod delay;
+mod endpoint;
 mod error;
 mod header;
 mod helper;

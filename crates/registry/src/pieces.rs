@@ -27,7 +27,7 @@ const MOST_STANDSTILLS: u32 = 3;
 impl Repository {
     pub(crate) async fn upload_pieces(
         &self,
-        mut session: Session,
+        session: &mut Session,
         mut source: Source,
         blob: &Upload<'_>,
         purpose: Purpose<'_>,
@@ -38,7 +38,7 @@ impl Repository {
         let mut spare = BytesMut::new();
         while let Some(piece) = fill(&mut source, &mut spare, size as usize).await? {
             let end = start + piece.len() as u64;
-            if let Some(outcome) = self.send_piece(&mut session, piece, start, purpose).await? {
+            if let Some(outcome) = self.send_piece(session, piece, start, purpose).await? {
                 return Ok(outcome);
             }
             start = end;

@@ -7,8 +7,9 @@ use serde::Deserialize;
 
 use crate::answer::{Answer, Refusal, Success};
 use crate::auth::Purpose;
+use crate::delay::Tries;
 use crate::header::{content_range, text};
-use crate::registry::{Ask, Redirects, Tries};
+use crate::registry::{Ask, Redirects};
 use crate::{BlobReader, Error, Repository};
 
 /// Bytes that a manifest, index or configuration may have.

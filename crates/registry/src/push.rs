@@ -11,8 +11,9 @@ use serde::Deserialize;
 
 use crate::answer::{Answer, Success};
 use crate::auth::Purpose;
+use crate::delay::Tries;
 use crate::pull::{Presence, announced};
-use crate::registry::{Ask, Tries};
+use crate::registry::Ask;
 use crate::upload::{Begun, Outcome};
 use crate::{Error, Repository};
 
@@ -111,12 +112,11 @@ impl Repository {
         }
         let mut tries = Tries::new(self.shared().options.retry);
         loop {
-            let begun = match session.take() {
+            let mut place = match session.take() {
                 Some(session) => session,
                 None => self.begin(purpose).await?,
             };
-            let place = begun.clone();
-            let outcome = match self.upload(begun, blob, purpose).await {
+            let outcome = match self.upload(&mut place, blob, purpose).await {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     self.cancel(place, purpose).await;

@@ -7,7 +7,7 @@ use oci::{Descriptor, Digest};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::registry::Tries;
+use crate::delay::Tries;
 use crate::{Error, Repository};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";

@@ -1,20 +1,20 @@
 //! One registry: where it is, and requests to it with permission, redirects and further tries.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
-use crate::address::{authority, follow, is_allowed, is_loopback, is_named, server};
+use crate::Error;
+use crate::address::{follow, is_allowed, server};
 use crate::answer::{Answer, Refusal, Success};
 use crate::auth::{Auth, Pass, Purpose};
+use crate::delay::Tries;
 use crate::error::RedirectFault;
-use crate::network::{NetworkError, NetworkFault};
+use crate::network::NetworkError;
 use crate::shared::{Body, Shared};
-use crate::{Error, Retry};
 
 /// Redirects in a row that are followed.
 const MOST_REDIRECTS: usize = 10;
@@ -36,7 +36,7 @@ pub(crate) struct Registry {
     /// Held by the first request, until it is known what the registry asks for.
     gate: tokio::sync::Mutex<()>,
     /// Has answered before.
-    reached: AtomicBool,
+    pub(crate) reached: AtomicBool,
     /// Wants uploads in pieces.
     pub(crate) wants_pieces: AtomicBool,
 }
@@ -73,45 +73,6 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// Counts tries, and waits between them.
-pub(crate) struct Tries {
-    retry: Retry,
-    done: u32,
-    /// Failures after which the registry said when to come back.
-    told: u32,
-}
-
-impl Tries {
-    pub(crate) fn new(retry: Retry) -> Self {
-        Self {
-            retry,
-            done: 1,
-            told: 0,
-        }
-    }
-
-    /// Waits for the next try; false where there is none left. A registry that says how long to
-    /// wait gets twice as many.
-    pub(crate) async fn again(&mut self, asked: Option<Duration>) -> bool {
-        let left = if asked.is_some() {
-            self.told += 1;
-            self.told < self.retry.tries.saturating_mul(2)
-        } else {
-            self.done += 1;
-            self.done <= self.retry.tries
-        };
-        if left {
-            tokio::time::sleep(self.retry.delay(self.done + self.told - 1, asked)).await;
-        }
-        left
-    }
-
-    /// Something moved: count anew.
-    pub(crate) fn progress(&mut self) {
-        (self.done, self.told) = (1, 0);
-    }
-}
-
 impl Registry {
     pub(crate) fn new(host: &str) -> Self {
         Self {
@@ -129,84 +90,6 @@ impl Registry {
     pub(crate) async fn base(&self, shared: &Shared, action: &str) -> Result<&Url, Error> {
         let base = self.base.get_or_try_init(|| self.find_base(shared, action));
         base.await
-    }
-
-    async fn find_base(&self, shared: &Shared, action: &str) -> Result<Url, Error> {
-        let at = |scheme: &str| {
-            let text = format!("{scheme}://{}/v2/", authority(&self.host));
-            Url::parse(&text).map_err(|_| Error::Location {
-                action: action.to_owned(),
-                location: text,
-            })
-        };
-        let (plain, tls) = (at("http")?, at("https")?);
-        if is_loopback(&plain) {
-            return self.first_of(shared, plain, tls, action).await;
-        }
-        if is_named(&plain, &shared.options.insecure) || is_named(&tls, &shared.options.insecure) {
-            return self.first_of(shared, tls, plain, action).await;
-        }
-        Ok(tls)
-    }
-
-    /// The one of the two that a registry answers at.
-    async fn first_of(
-        &self,
-        shared: &Shared,
-        first: Url,
-        second: Url,
-        action: &str,
-    ) -> Result<Url, Error> {
-        let mut tries = Tries::new(shared.options.retry);
-        loop {
-            let fault = match self.probe(shared, &first).await? {
-                Ok(true) => return Ok(first),
-                Ok(false) => None,
-                Err(fault) => Some(fault),
-            };
-            let second_fault = match &fault {
-                // It does speak TLS, and is not to be trusted.
-                Some(fault) if matches!(fault.kind, NetworkFault::Certificate { .. }) => None,
-                // The same port: nobody is there.
-                Some(fault) if is_absent(fault) && first.port().is_some() => None,
-                _ => match self.probe(shared, &second).await? {
-                    Ok(_) => return Ok(second),
-                    Err(fault) => Some(fault),
-                },
-            };
-            let certificate = second_fault
-                .as_ref()
-                .is_some_and(|fault| matches!(fault.kind, NetworkFault::Certificate { .. }));
-            let (Some(source), false) = (fault, certificate) else {
-                // An answer that is none of a registry's: what is asked next will show it.
-                return match second_fault {
-                    Some(source) if certificate => Err(lost(action, source)),
-                    _ => Ok(first),
-                };
-            };
-            if !source.is_passing(false) || !tries.again(None).await {
-                return Err(lost(action, source));
-            }
-        }
-    }
-
-    /// Whether what is at `url` answers as a server that is spoken to in the right protocol.
-    async fn probe(&self, shared: &Shared, url: &Url) -> Result<Result<bool, NetworkError>, Error> {
-        let sent = shared.send(&Method::GET, url, HeaderMap::new(), None, Body::None);
-        let response = match sent.await? {
-            Ok(response) => response,
-            Err(fault) => return Ok(Err(fault)),
-        };
-        let is_right = response.status() != StatusCode::BAD_REQUEST;
-        if is_right {
-            self.reached.store(true, Ordering::Relaxed);
-        }
-        // The body is read so that the connection can be used again.
-        let refusal = Refusal::read(response, server(url), false).await;
-        if refusal.status == StatusCode::UNAUTHORIZED {
-            self.auth.learn(&refusal.headers);
-        }
-        Ok(Ok(is_right))
     }
 
     /// Whether `url` is the registry's own: credentials go nowhere else.
@@ -438,7 +321,7 @@ impl Registry {
     }
 }
 
-fn lost(action: &str, source: NetworkError) -> Error {
+pub(crate) fn lost(action: &str, source: NetworkError) -> Error {
     Error::Network {
         action: action.to_owned(),
         source,
@@ -453,13 +336,6 @@ fn most_challenges(refusal: &Refusal) -> u32 {
     } else {
         MOST_CHALLENGES
     }
-}
-
-fn is_absent(fault: &NetworkError) -> bool {
-    matches!(
-        fault.kind,
-        NetworkFault::Refused | NetworkFault::UnknownHost
-    )
 }
 
 fn check_path(action: &str, path: &mut Vec<Url>, next: &Url) -> Result<(), Error> {

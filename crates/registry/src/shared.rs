@@ -123,6 +123,8 @@ impl Shared {
             .connect_timeout(self.options.timeouts.connect)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
+            // Uploads side by side in one HTTP/2 connection share its window, and are slower.
+            .http1_only()
             // What is pulled has the digest that it has as it is stored.
             .no_gzip()
             .no_brotli()

@@ -313,7 +313,7 @@ mod tests {
         check(
             &bytes,
             |out| {
-                out.write_all(&[1; CHUNK])?;
+                out.write_all(&vec![1; CHUNK])?;
                 Err("the disk is on fire".into())
             },
             Err("cannot read blob"),

@@ -16,7 +16,7 @@ use crate::address::{is_allowed, server};
 use crate::answer::{Answer, Refusal, Success};
 use crate::auth::{Purpose, basic, margin, secret_header};
 use crate::challenge::Challenge;
-use crate::registry::Tries;
+use crate::delay::Tries;
 use crate::secret::{Found, Secret};
 use crate::shared::{Body, Shared};
 

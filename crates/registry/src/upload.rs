@@ -140,10 +140,11 @@ impl Repository {
         let _ = tokio::time::timeout(CANCEL_PATIENCE, cancelling).await;
     }
 
-    /// Sends a blob's bytes and ends the session with them.
+    /// Sends a blob's bytes and ends the session with them. Where that fails, `session` is where to
+    /// cancel it.
     pub(crate) async fn upload(
         &self,
-        session: Session,
+        session: &mut Session,
         blob: &Upload<'_>,
         purpose: Purpose<'_>,
     ) -> Result<Outcome, Error> {

@@ -5,8 +5,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
-use oci::{Digest, Platform};
-use registry::{Reference, Repository};
+use oci::Platform;
 
 use crate::base::Bases;
 use crate::build::{self, Blobs, Built, Cache, Options, Supplies};
@@ -17,18 +16,17 @@ use crate::debian::Mirrors;
 use crate::diagnostics::Failure;
 use crate::fetch::Fetcher;
 use crate::github::{self, Workflow};
-use crate::join::{self, Joining, Others, join};
 use crate::layers::Workshop;
 use crate::lock::Lock;
 use crate::metadata::{LayerState, Metadata, Seconds};
 use crate::output::{Destination, Named};
 use crate::plan::Plan;
 use crate::progress::Progress;
-use crate::project::{Base, Project};
-use crate::push::{self, Delivered, Shipment};
+use crate::project::Project;
 use crate::registries::Registries;
 use crate::resolving::{self, Means, Upgrade};
 use crate::store::Store;
+use crate::target::{self, Target};
 
 /// Builds the project's image, writes it or pushes it where it is wanted, and prints the digest of its
 /// index.
@@ -47,7 +45,11 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
     }
     let names = names(&project, args)?;
     let fetcher = Fetcher::new(&project, &store, &progress)?;
-    let reference = reference(&names, args)?;
+    let reference = if args.push {
+        Some(target::reference(names.stated.as_deref())?)
+    } else {
+        None
+    };
     let about = reference.as_ref().or(project.base.reference());
     let registries = Registries::new(global, about, &progress);
     let means = Means {
@@ -56,19 +58,12 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
         registries: &registries,
         progress: &progress,
     };
-    let target = reference
-        .map(|reference| {
-            Ok::<_, anyhow::Error>(Target {
-                repository: registries.repository(&reference)?,
-                reference,
-                tags: names.tags.clone(),
-                join: args.join,
-            })
-        })
-        .transpose()?;
-    if let Some(target) = &target {
+    let mut target = None;
+    if let Some(reference) = reference {
+        let opened = Target::open(reference, &names.tags, args.join, &registries)?;
         // Before anything that takes long.
-        fetcher.wait(target.repository.check_push())?;
+        fetcher.wait(opened.repository.check_push())?;
+        target = Some(opened);
     }
 
     let lock = lock(&project, &platforms, args.locked, means)?;
@@ -120,11 +115,7 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
     seconds.push = pushing.elapsed().as_secs_f64();
     seconds.total = start.elapsed().as_secs_f64();
 
-    let delivered = pushed.as_ref().map(|pushed| &pushed.delivered);
-    let mut metadata = Metadata::new(names.stated.clone(), &built, delivered);
-    if let Some(pushed) = &pushed {
-        metadata.digest = pushed.digest;
-    }
+    let mut metadata = Metadata::new(names.stated.clone(), &built, pushed.as_ref());
     metadata.bytes_downloaded = fetcher.downloaded() + registries.received();
     metadata.bytes_uploaded = registries.sent();
     metadata.seconds = seconds;
@@ -135,9 +126,20 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
     }
     let references = pushed.as_ref().map_or(&[][..], |pushed| &pushed.references);
     github::summarise(&metadata, references)?;
-    let result = match &pushed {
-        Some(_) => format!("{}@{}", names.name, metadata.digest),
-        None => metadata.digest.to_string(),
+    tell(&metadata, &names, args, &progress)
+}
+
+/// Prints the result.
+fn tell(
+    metadata: &Metadata,
+    names: &Names,
+    args: &BuildArgs,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let result = if args.push {
+        format!("{}@{}", names.name, metadata.digest)
+    } else {
+        metadata.digest.to_string()
     };
     if args.outputs.contains(&Destination::Stdout) {
         // The archive is the result there.
@@ -156,118 +158,6 @@ fn join_workflow(project: &mut Project, workflow: &Workflow, push: bool, progres
         progress.line(&format!(
             "annotation org.opencontainers.image.source = {source}, from GITHUB_REPOSITORY; in [image] annotations, it would be the same everywhere, and the index's digest too"
         ));
-    }
-}
-
-/// Where `--push` goes.
-struct Target {
-    reference: Reference,
-    repository: Repository,
-    tags: Vec<String>,
-    join: bool,
-}
-
-/// What was pushed.
-struct PushedImage {
-    delivered: Delivered,
-    /// What the first tag names.
-    digest: Digest,
-    references: Vec<String>,
-}
-
-/// The name that the image is pushed under.
-fn reference(names: &Names, args: &BuildArgs) -> anyhow::Result<Option<Reference>> {
-    if !args.push {
-        return Ok(None);
-    }
-    let Some(name) = &names.stated else {
-        return Err(Failure::new("the image has no name to be pushed under")
-            .hint("set [image] name, as in \"ghcr.io/acme/backend\", or use --name; in GitHub Actions, GITHUB_REPOSITORY gives it")
-            .into());
-    };
-    let reference: Reference = name.parse()?;
-    if reference.digest().is_some() || name.rsplit('/').next().is_some_and(|it| it.contains(':')) {
-        return Err(
-            Failure::new(format!("the image's name `{name}` has a tag or a digest"))
-                .hint("leave it out of the name, and give tags with --tag")
-                .into(),
-        );
-    }
-    Ok(Some(reference))
-}
-
-impl Target {
-    async fn push(
-        &self,
-        project: &Project,
-        built: &Built,
-        bases: Bases<'_>,
-    ) -> anyhow::Result<PushedImage> {
-        let progress = bases.progress;
-        github::too_long(&project.annotations)
-            .iter()
-            .for_each(|text| progress.warn(text));
-        let base = match &project.base {
-            Base::Image { location, .. } => Some(location),
-            _ => None,
-        };
-        let shipment = Shipment::of_built(built, base, bases)?;
-        let delivered = shipment.deliver(&self.repository, bases).await?;
-        let mut digests = Vec::new();
-        let mut references = Vec::new();
-        for tag in &self.tags {
-            let reference = self.reference.with_tag(tag);
-            let index = if self.join {
-                let joining = Joining {
-                    manifests: shipment
-                        .manifests
-                        .iter()
-                        .map(|parcel| parcel.document.descriptor.clone())
-                        .collect(),
-                    annotations: project.annotations.clone(),
-                    others: Others::Stay,
-                };
-                join(&self.repository, tag, &joining, progress).await?
-            } else {
-                if built.images.len() < project.platforms.len() {
-                    self.warn_of_losses(tag, built, progress).await?;
-                }
-                push::tag(&self.repository, tag, &shipment.top).await?;
-                shipment.top.clone()
-            };
-            progress.line(&format!("pushed {reference}: {}", delivered.account()));
-            digests.push(index.digest());
-            references.push(format!("{reference}@{}", index.digest()));
-        }
-        Ok(PushedImage {
-            delivered,
-            digest: digests.first().copied().unwrap_or(shipment.top.digest()),
-            references,
-        })
-    }
-
-    /// Tells of the platforms that the tag has now and will not have any more.
-    async fn warn_of_losses(
-        &self,
-        tag: &str,
-        built: &Built,
-        progress: &Progress,
-    ) -> anyhow::Result<()> {
-        let there = join::platforms(&self.repository, tag).await?;
-        let ours: Vec<_> = built
-            .images
-            .iter()
-            .map(|it| it.platform.to_string())
-            .collect();
-        let lost: Vec<_> = there.into_iter().filter(|it| !ours.contains(it)).collect();
-        if !lost.is_empty() {
-            progress.warn(&format!(
-                "{} loses {}: with --join they would stay",
-                self.reference.with_tag(tag),
-                lost.join(", ")
-            ));
-        }
-        Ok(())
     }
 }
 

@@ -1,7 +1,5 @@
 //! `oxcart index create`
 
-use std::path::Path;
-
 use oci::Descriptor;
 use oci_spec::image::{ImageIndex, ImageManifest};
 
@@ -21,7 +19,7 @@ pub(crate) fn create(global: &Global, args: &IndexCreateArgs) -> anyhow::Result<
     let sources = args
         .sources
         .iter()
-        .map(|source| Location::parse(source, Path::new(".")))
+        .map(|source| Location::typed(source))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let store = Store::open(global.store.as_deref())?;
     let progress = Progress::new(global);

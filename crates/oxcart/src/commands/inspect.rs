@@ -1,11 +1,9 @@
 //! `oxcart inspect`
 
-use std::fmt::Write;
-use std::path::Path;
-
 use oci_spec::image::ImageManifest;
 use serde::Serialize;
 use serde_json::Value;
+use std::fmt::Write;
 
 use crate::cli::{Global, InspectArgs};
 use crate::commands::{bytes, push::runtime};
@@ -45,7 +43,7 @@ struct LayerReport {
 
 /// Prints what is in the image at `args.image`.
 pub(crate) fn run(global: &Global, args: &InspectArgs) -> anyhow::Result<()> {
-    let location = Location::parse(&args.image, Path::new("."))?;
+    let location = Location::typed(&args.image)?;
     let progress = Progress::new(global);
     let registries = Registries::new(global, location.reference(), &progress);
     let report = runtime()?.block_on(async {

@@ -1,7 +1,5 @@
 //! `oxcart push`
 
-use std::path::Path;
-
 use registry::Reference;
 use tokio::runtime::Runtime;
 
@@ -21,7 +19,7 @@ pub(crate) fn run(global: &Global, args: &PushArgs) -> anyhow::Result<()> {
         .iter()
         .map(|target| super::target(target))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let source = Location::parse(&args.image, Path::new("."))?;
+    let source = Location::typed(&args.image)?;
     let store = Store::open(global.store.as_deref())?;
     let progress = Progress::new(global);
     let registries = Registries::new(global, targets.first(), &progress);

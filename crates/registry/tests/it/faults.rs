@@ -2,7 +2,7 @@
 //! no blob committed twice by one client that could know better.
 
 use oci::Digest;
-use testkit::{Registry, profiles};
+use testkit::{Registry, RegistryFault, RetryAfter, Site, When, profiles};
 
 use crate::common::{PASSWORD, USER, bytes, finish, known, open, push_image, shown};
 
@@ -53,4 +53,48 @@ async fn each_profile() {
         finish(&registry, &told, pushed.as_ref().err());
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_at_once_by_chance() {
+    let status = |status, site| RegistryFault::Status {
+        status,
+        retry: RetryAfter::Body,
+        site,
+    };
+    let faults = [
+        RegistryFault::RelativeLocation,
+        RegistryFault::MountAccepted,
+        RegistryFault::LostCommit,
+        RegistryFault::CommitUnknown,
+        RegistryFault::SessionLost,
+        RegistryFault::CommitDigestInvalid,
+        RegistryFault::ExpiryMidUpload,
+        RegistryFault::ResetUpload { after: 9_000 },
+        RegistryFault::ManifestStored500,
+        RegistryFault::ResetBeforeAnswer(Site::Any),
+        RegistryFault::SecondaryRateLimit,
+        status(429, Site::Any),
+        status(503, Site::Any),
+        status(500, Site::Tokens),
+    ];
+    let blobs: Vec<_> = (0..6).map(|n| bytes(n, 20_000)).collect();
+    let mut pushed = 0;
+    for seed in 0..100 {
+        let registry = Registry::with_token_auth(USER, PASSWORD);
+        registry.seed(seed);
+        for fault in faults {
+            registry.fault_when(fault, When::Chance(0.04));
+        }
+        let (client, told) = known(&registry);
+        let repository = open(&client, &registry, "acme/app");
+        let outcome = push_image(&repository, &blobs, "1").await;
+        assert_eq!(registry.complete("acme/app"), Ok(()), "{seed}");
+        if outcome.is_ok() {
+            pushed += 1;
+            assert_eq!(registry.tags("acme/app").len(), 1, "{seed}");
+        }
+        finish(&registry, &told, outcome.as_ref().err());
+    }
+    assert!(pushed > 80, "{pushed} of 100");
 }
