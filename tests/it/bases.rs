@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use oci::{Index, MediaType};
 use oci_spec::image::ImageIndex;
 use serde_json::{Value, json};
-use testkit::{Kind, Registry, RegistryFault, WheelBuilder};
+use testkit::{Kind, Registry, RegistryFault, WheelBuilder, elf};
 
-use crate::project::{Project, STANDARD, helper};
+use crate::project::{Project, STANDARD};
 
 /// Where the base is.
 const BASE: &str = "team/base";
@@ -299,7 +299,96 @@ fn packages_of_the_base_can_count() {
     // Elsewhere it is: the base's environment is then not seen.
     on_base.configure("");
     project.context.succeeds(["lock"]);
-    let _ = helper();
+}
+
+/// An image as Alpine's Python would be, put together by hand, of an uncompressed layer.
+fn put_alpine(registry: &Registry, repository: &str) {
+    let mut entries = Vec::new();
+    for (architecture, name) in [("amd64", "x86_64"), ("arm64", "aarch64")] {
+        let mut layer = tar::Builder::new(Vec::new());
+        let installed = "P:musl\nV:1.2.5-r0\n\nP:python3\nV:3.13.5-r1\n\n".as_bytes();
+        let program = elf(architecture);
+        for (path, bytes) in [
+            ("lib/apk/db/installed", installed),
+            (&format!("lib/ld-musl-{name}.so.1"), &program),
+            ("usr/bin/python3.13", &program),
+        ] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o755);
+            layer.append_data(&mut header, path, bytes).unwrap();
+        }
+        let mut link = tar::Header::new_gnu();
+        link.set_entry_type(tar::EntryType::Symlink);
+        link.set_size(0);
+        layer
+            .append_link(&mut link, "usr/bin/python3", "python3.13")
+            .unwrap();
+        let layer = layer.into_inner().unwrap();
+        let size = layer.len();
+        let digest = registry.put_blob(repository, layer);
+        let config = json!({"os": "linux", "architecture": architecture, "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [digest]}});
+        let config = serde_json::to_vec(&config).unwrap();
+        let manifest = json!({"schemaVersion": 2,
+            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            "config": {"mediaType": "application/vnd.docker.container.image.v1+json",
+                "size": config.len(), "digest": registry.put_blob(repository, config)},
+            "layers": [{"mediaType": "application/vnd.docker.image.rootfs.diff.tar",
+                "size": size, "digest": digest}]});
+        let manifest = serde_json::to_vec(&manifest).unwrap();
+        let media_type = "application/vnd.docker.distribution.manifest.v2+json";
+        let digest = registry.put_manifest(repository, architecture, media_type, manifest.clone());
+        entries.push(
+            json!({"mediaType": media_type, "size": manifest.len(), "digest": digest,
+            "platform": {"os": "linux", "architecture": architecture}}),
+        );
+    }
+    let media_type = "application/vnd.docker.distribution.manifest.list.v2+json";
+    let list = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": entries});
+    registry.put_manifest(
+        repository,
+        "1",
+        media_type,
+        serde_json::to_vec(&list).unwrap(),
+    );
+}
+
+#[test]
+fn wheels_for_musl_go_on_a_base_with_musl() {
+    let project = Project::standard();
+    let registry = Registry::start();
+    put_alpine(&registry, "library/alpine");
+    for (architecture, machine) in [("amd64", "x86_64"), ("arm64", "aarch64")] {
+        let musl = WheelBuilder::simple("native", "3.1")
+            .tags(&format!("cp313-cp313-musllinux_1_2_{machine}"))
+            .executable("native/_native.cpython-313.so", &elf(architecture));
+        project.index.add(&musl);
+    }
+    let base = registry.reference("library/alpine:1");
+    project.configure(&STANDARD.replace("debian:trixie", &base));
+    project
+        .context
+        .succeeds(["build", "--push", "--name", &registry.reference("team/app")]);
+    let lock = project.context.read("oxcart.lock");
+    for part in [
+        "libc = \"musl 1.2\"",
+        "version = \"3.13.5\"",
+        "interpreter = \"/usr/bin/python3.13\"",
+    ] {
+        assert!(lock.contains(part), "{lock}");
+    }
+    assert!(
+        lock.contains("musllinux_1_2_aarch64") && !lock.contains("manylinux"),
+        "{lock}"
+    );
+    // Docker's media types have become OCI's.
+    assert_eq!(registry.complete("team/app"), Ok(()));
+    for digest in registry.manifests("team/app") {
+        let (_, bytes) = registry.manifest("team/app", &digest.to_string()).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("docker"));
+    }
+    registry.assert_conformant();
 }
 
 #[test]
