@@ -80,6 +80,10 @@ impl Target {
         };
         let shipment = Shipment::of_built(built, base, bases)?;
         let delivered = shipment.deliver(&self.repository, bases).await?;
+        let name = self.repository.name();
+        bases
+            .progress
+            .line(&format!("pushed to {name}: {}", delivered.account()));
         let mut first = None;
         let mut references = Vec::new();
         for tag in &self.tags {
@@ -90,9 +94,7 @@ impl Target {
                 self.replace(tag, project, built, &shipment, bases.progress)
                     .await?
             };
-            bases
-                .progress
-                .line(&format!("pushed {reference}: {}", delivered.account()));
+            bases.progress.line(&format!("tagged {reference}"));
             references.push(format!("{reference}@{}", index.digest()));
             first.get_or_insert(index);
         }
