@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::atomic::{AtomicFile, is_unfinished, sync_directory};
 use crate::descriptor::annotation;
 use crate::exact_copy::{BoxError, write_exactly};
-use crate::{Digest, Image, Index, LayoutError, json};
+use crate::{Digest, HashingWriter, Image, Index, LayoutError, json};
 
 /// The file that says that a directory is a layout.
 pub(crate) const MARKER: &str = "oci-layout";
@@ -73,6 +73,23 @@ impl LayoutWriter {
     pub fn has_blob(&self, digest: &Digest, size: u64) -> bool {
         fs::metadata(self.root.join(blob_path(digest)))
             .is_ok_and(|found| found.is_file() && found.len() == size)
+    }
+
+    /// Removes the blob where its bytes are not what its name says, as after a stick went bad; true
+    /// where a whole one is there.
+    pub fn mend(&self, digest: &Digest, size: u64) -> Result<bool, LayoutError> {
+        if !self.has_blob(digest, size) {
+            return Ok(false);
+        }
+        let path = self.root.join(blob_path(digest));
+        let mut hasher = HashingWriter::new(io::sink());
+        let mut file = File::open(&path).map_err(in_file(&path))?;
+        io::copy(&mut file, &mut hasher).map_err(in_file(&path))?;
+        if hasher.finish().1 == *digest {
+            return Ok(true);
+        }
+        fs::remove_file(&path).map_err(in_file(&path))?;
+        Ok(false)
     }
 
     /// Puts a blob that `produce` writes; false where it was there already and `produce` was not

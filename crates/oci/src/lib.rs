@@ -4,6 +4,7 @@
 //! A [`Tree`] is what a layer adds; [`layer::encode`] turns it into a blob and its two digests.
 
 mod archive;
+mod artifact;
 mod assemble;
 mod atomic;
 mod blob_check;
@@ -44,6 +45,7 @@ mod validate;
 mod verify;
 
 pub use archive::ArchiveWriter;
+pub use artifact::{Artifact, ArtifactFile, EMPTY};
 pub use atomic::{AtomicFile, is_unfinished, sync_directory};
 pub use config::Runtime;
 pub use descriptor::{annotation, describe, digest_of, is_index, is_manifest};

@@ -172,6 +172,21 @@ fn left_overs_of_killed_runs_go_when_nobody_else_is_at_work() {
 }
 
 #[test]
+fn a_damaged_blob_is_removed_and_can_be_put_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = LayoutWriter::open(dir.path()).unwrap();
+    let digest = Digest::of(b"whole");
+    assert!(!writer.mend(&digest, 5).unwrap());
+    writer.put_bytes(b"whole").unwrap();
+    assert!(writer.mend(&digest, 5).unwrap());
+    let path = dir.path().join("blobs/sha256").join(digest.hex());
+    fs::write(&path, b"whale").unwrap();
+    assert!(!writer.mend(&digest, 5).unwrap());
+    assert!(!path.exists());
+    assert!(writer.put_bytes(b"whole").unwrap());
+}
+
+#[test]
 fn several_writers_share_a_layout() {
     let dir = tempfile::tempdir().unwrap();
     let sample = Sample::new();
