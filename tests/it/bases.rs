@@ -32,13 +32,13 @@ labels = { of = "base" }
 
 /// A project on a base in `registry`: `helper` and `private` are in the base's environment, and only
 /// `helper` is in the index.
-struct OnBase {
-    project: Project,
-    registry: Registry,
+pub(crate) struct OnBase {
+    pub(crate) project: Project,
+    pub(crate) registry: Registry,
 }
 
 impl OnBase {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let project = Project::standard();
         let registry = Registry::start();
         project.configure(OF_BASE);

@@ -61,9 +61,13 @@ fn commands_of_other_tools_work() {
     }
 }
 
-/// The lines of the README's `sh` blocks, without comments.
 fn commands() -> Vec<String> {
-    let text = fs::read_to_string(workspace().join("README.md")).expect("README.md");
+    commands_of("README.md")
+}
+
+/// The lines of a document's `sh` blocks, without comments.
+pub(crate) fn commands_of(document: &str) -> Vec<String> {
+    let text = fs::read_to_string(workspace().join(document)).expect(document);
     let mut commands = Vec::new();
     let mut inside = false;
     for line in text.lines() {

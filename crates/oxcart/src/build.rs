@@ -15,11 +15,12 @@ use crate::debian::Mirrors;
 use crate::diagnostics::Failure;
 use crate::fetch::{Download, Fetcher};
 use crate::layers::{Job, Workshop};
-use crate::lock::LockedImage;
+use crate::lock::{LockedImage, LockedWheel};
 use crate::metadata::{LayerState, Seconds};
 use crate::plan::{Plan, Step};
 use crate::project::Base;
 use crate::store::{Kept, LayerRecord};
+use crate::vendor::{self, Kind};
 
 /// How to build.
 #[derive(Debug, Clone, Copy)]
@@ -119,12 +120,12 @@ pub(crate) fn build(
         .map(|plan| workshop.jobs(plan))
         .collect::<Result<Vec<_>, _>>()?;
     let mut layers = known(workshop, jobs.iter().flatten(), options.cache);
-    fetcher.all(&downloads(
-        jobs.iter().flatten(),
-        &layers,
-        mirrors,
-        options.blobs,
-    )?)?;
+    let mut wanted = downloads(jobs.iter().flatten(), &layers, mirrors, options.blobs)?;
+    if fetcher.is_offline() {
+        // All that is missing is to be told at once.
+        wanted.extend(base_downloads(workshop, plans, options.blobs));
+    }
+    fetcher.all(&wanted)?;
     let bases = fetcher.wait(base_images(workshop, plans, bases, options.blobs))?;
     seconds.fetch = start.elapsed().as_secs_f64();
 
@@ -187,6 +188,17 @@ async fn base_images(
     Ok(found)
 }
 
+/// What [`base_images`] will look for in the store.
+fn base_downloads(workshop: &Workshop<'_>, plans: &[Plan], blobs: Blobs) -> Vec<Download> {
+    plans
+        .iter()
+        .filter_map(|plan| Some((plan.platform, plan.image.as_ref()?)))
+        .flat_map(|(platform, image)| vendor::of_base(&workshop.project.base, platform, image))
+        .filter(|supply| blobs == Blobs::Written || !matches!(supply.kind, Kind::BaseLayer(_)))
+        .map(|supply| supply.download())
+        .collect()
+}
+
 type Layers = BTreeMap<Digest, (LayerRecord, LayerState)>;
 
 /// The layers that need not be built.
@@ -236,12 +248,9 @@ fn downloads<'a>(
                     downloads.push(mirrors.download(deb)?);
                 }
             }
-            Step::Wheels(wheels) => downloads.extend(wheels.iter().map(|wheel| Download {
-                url: wheel.url.clone(),
-                digest: Some(wheel.sha256.0),
-                size: Some(wheel.size),
-                name: wheel.filename.clone(),
-            })),
+            Step::Wheels(wheels) => {
+                downloads.extend(wheels.iter().map(LockedWheel::download));
+            }
             Step::Skeleton | Step::App(_) => {}
         }
     }

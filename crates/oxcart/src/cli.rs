@@ -84,6 +84,8 @@ pub(crate) enum Command {
     Index(IndexCommand),
     /// Show what is in an image: platforms, layers, config
     Inspect(InspectArgs),
+    /// Gather all that a build without a network needs in one OCI layout
+    Vendor(VendorArgs),
     /// Look after the store of downloads and layer records
     #[command(subcommand)]
     Store(StoreCommand),
@@ -146,6 +148,12 @@ pub(crate) struct BuildArgs {
     /// Fail where the lock is missing or stale, instead of writing it
     #[arg(long)]
     pub(crate) locked: bool,
+    /// Use no network: everything comes from the store or from --vendor, and the lock must be up to date
+    #[arg(long, conflicts_with_all = ["push", "join"])]
+    pub(crate) offline: bool,
+    /// What `oxcart vendor` gathered: a layout directory, or an archive of one
+    #[arg(long, value_name = "DIR", requires = "offline")]
+    pub(crate) vendor: Option<PathBuf>,
     /// Write a JSON account of the build to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) metadata_file: Option<PathBuf>,
@@ -155,6 +163,19 @@ pub(crate) struct BuildArgs {
     /// Build every layer again from what is stored
     #[arg(long)]
     pub(crate) no_cache: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VendorArgs {
+    /// The layout's directory: what it has stays, what is missing is added
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Only this platform; may be given again [default: all of the configuration's]
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub(crate) platforms: Vec<Platform>,
+    /// Use [profile.NAME] of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
 }
 
 #[derive(Debug, Args)]

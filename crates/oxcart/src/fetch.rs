@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 use oci::{Digest, HashingWriter};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use tokio::runtime::Runtime;
 use url::Url;
 
@@ -22,6 +22,7 @@ use crate::diagnostics::{Failure, IoContext};
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::store::Store;
+use crate::vendor::{self, Vendored};
 
 /// Downloads at a time.
 const PARALLEL: usize = 8;
@@ -43,6 +44,16 @@ pub(crate) struct Download {
     pub(crate) name: String,
 }
 
+impl Download {
+    /// The file on this machine that it is, where it is one.
+    pub(crate) fn local(&self) -> Option<PathBuf> {
+        let url = Url::parse(&self.url).ok()?;
+        (url.scheme() == "file")
+            .then(|| url.to_file_path().ok())
+            .flatten()
+    }
+}
+
 /// Fetches into one store.
 #[derive(Debug, Clone)]
 pub(crate) struct Fetcher {
@@ -52,6 +63,15 @@ pub(crate) struct Fetcher {
     progress: Progress,
     credentials: Credentials,
     downloaded: Arc<AtomicU64>,
+    origin: Origin,
+}
+
+/// Where files come from that the store lacks.
+#[derive(Debug, Clone)]
+enum Origin {
+    Network,
+    /// From a vendored layout, where there is one, and never from the network.
+    Offline(Option<Vendored>),
 }
 
 impl Fetcher {
@@ -76,11 +96,35 @@ impl Fetcher {
             progress: progress.clone(),
             credentials: project.credentials(),
             downloaded: Arc::default(),
+            origin: Origin::Network,
         })
     }
 
-    fn get(&self, url: &str) -> RequestBuilder {
-        self.credentials.authorise(url, self.client.get(url))
+    /// The same without the network: what the store lacks comes from `vendored`.
+    pub(crate) fn offline(self, vendored: Option<Vendored>) -> Self {
+        Self {
+            origin: Origin::Offline(vendored),
+            ..self
+        }
+    }
+
+    /// Whether it uses no network.
+    pub(crate) fn is_offline(&self) -> bool {
+        matches!(self.origin, Origin::Offline(_))
+    }
+
+    /// Every request begins here.
+    fn request(&self, method: Method, url: &str) -> Result<RequestBuilder, Failure> {
+        match self.origin {
+            Origin::Network => Ok(self
+                .credentials
+                .authorise(url, self.client.request(method, url))),
+            Origin::Offline(_) => Err(vendor::forbidden(&without_secrets(url))),
+        }
+    }
+
+    fn get(&self, url: &str) -> Result<RequestBuilder, Trouble> {
+        self.request(Method::GET, url).map_err(Trouble::Final)
     }
 
     /// Bytes of bodies received so far.
@@ -113,6 +157,11 @@ impl Fetcher {
                 .or_insert_with(|| download.clone());
         }
         wanted.retain(|(digest, _), _| digest.is_none_or(|digest| !self.store.has_blob(&digest)));
+        if let Origin::Offline(vendored) = &self.origin {
+            let wanted = wanted.into_values().collect();
+            vendor::import(wanted, vendored.as_ref(), &self.store, &self.progress).await?;
+            return Ok(downloads.iter().filter_map(|it| it.digest).collect());
+        }
         let bar = self
             .progress
             .bytes("Fetching", wanted.values().filter_map(|it| it.size).sum());
@@ -153,8 +202,8 @@ impl Fetcher {
     /// The size in bytes of what is at `url`, where the server tells without sending it.
     pub(crate) async fn size(&self, url: &str) -> Option<u64> {
         let response = self
-            .credentials
-            .authorise(url, self.client.head(url))
+            .request(Method::HEAD, url)
+            .ok()?
             .send()
             .await
             .ok()?
@@ -170,7 +219,7 @@ impl Fetcher {
     }
 
     async fn document_once(&self, url: &str) -> Result<Vec<u8>, Trouble> {
-        let mut response = accepted(self.get(url).send().await?)?;
+        let mut response = accepted(self.get(url)?.send().await?)?;
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             self.downloaded
@@ -186,10 +235,7 @@ impl Fetcher {
     }
 
     async fn one(&self, download: &Download, bar: &ProgressBar) -> Result<Digest, Failure> {
-        let local = Url::parse(&download.url)
-            .ok()
-            .filter(|url| url.scheme() == "file");
-        if let Some(path) = local.and_then(|url| url.to_file_path().ok()) {
+        if let Some(path) = download.local() {
             return self.copy(download, &path);
         }
         let name = download
@@ -242,7 +288,7 @@ impl Fetcher {
         partial: &mut Partial<'_>,
         bar: &ProgressBar,
     ) -> Result<(), Trouble> {
-        let mut request = self.get(&download.url);
+        let mut request = self.get(&download.url)?;
         if partial.length > 0 {
             request = request.header(RANGE, format!("bytes={}-", partial.length));
         }

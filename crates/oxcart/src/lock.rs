@@ -10,6 +10,7 @@ use oci::{Digest, Platform};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostics::{Failure, IoContext};
+use crate::fetch::Download;
 use crate::output;
 
 /// The version of the document's form.
@@ -193,6 +194,18 @@ pub(crate) struct LockedWheel {
     /// Whether the inputs ask for it by name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) requested: bool,
+}
+
+impl LockedWheel {
+    /// Where its file comes from.
+    pub(crate) fn download(&self) -> Download {
+        Download {
+            url: self.url.clone(),
+            digest: Some(self.sha256.0),
+            size: Some(self.size),
+            name: self.filename.clone(),
+        }
+    }
 }
 
 /// A digest in the form that Python's and Debian's tools use: the digits alone.

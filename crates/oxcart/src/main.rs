@@ -32,6 +32,7 @@ mod registries;
 mod resolving;
 mod store;
 mod target;
+mod vendor;
 
 use std::process::ExitCode;
 
@@ -72,6 +73,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Push(args) => commands::push::run(global, args)?,
         Command::Index(cli::IndexCommand::Create(args)) => commands::index::create(global, args)?,
         Command::Inspect(args) => commands::inspect::run(global, args)?,
+        Command::Vendor(args) => commands::vendor::run(global, args)?,
         Command::Store(command) => commands::store::run(global, command)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -15,6 +15,7 @@ use crate::progress::Progress;
 #[derive(Clone)]
 pub(crate) struct Registries {
     shared: Arc<Shared>,
+    offline: bool,
 }
 
 struct Shared {
@@ -58,11 +59,23 @@ impl Registries {
                 client: OnceLock::new(),
                 watcher,
             }),
+            offline: false,
+        }
+    }
+
+    /// The same, but no registry is asked for anything.
+    pub(crate) fn offline(self) -> Self {
+        Self {
+            offline: true,
+            ..self
         }
     }
 
     /// The repository of `reference`. Nothing is asked of its registry yet.
     pub(crate) fn repository(&self, reference: &Reference) -> anyhow::Result<Repository> {
+        if self.offline {
+            return Err(crate::vendor::forbidden(&reference.to_string()).into());
+        }
         let shared = &self.shared;
         let options = lock(&shared.options).take();
         if let Some(options) = options {

@@ -293,6 +293,15 @@ impl Store {
         self.persist(file, target)
     }
 
+    fn persist_blob(&self, out: BufWriter<NamedTempFile>, digest: &Digest) -> Result<(), Failure> {
+        let target = self.blob_path(digest);
+        let file = out
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)
+            .at("write", &target)?;
+        self.persist(file, &target)
+    }
+
     fn persist(&self, file: NamedTempFile, target: &Path) -> Result<(), Failure> {
         file.as_file().sync_all().at("write", target)?;
         let size = file.as_file().metadata().at("write", target)?.len();
@@ -314,13 +323,18 @@ impl NewBlob {
     /// Gives the blob its name.
     pub(crate) fn keep(self) -> Result<(Digest, u64), Failure> {
         let (out, digest, size) = self.out.finish();
-        let target = self.store.blob_path(&digest);
-        let file = out
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)
-            .at("write", &target)?;
-        self.store.persist(file, &target)?;
+        self.store.persist_blob(out, &digest)?;
         Ok((digest, size))
+    }
+
+    /// Gives the blob its name if that is `wanted`. Returns what its name would be: another one means
+    /// that nothing is kept.
+    pub(crate) fn keep_if(self, wanted: &Digest) -> Result<Digest, Failure> {
+        let (out, digest, _) = self.out.finish();
+        if digest == *wanted {
+            self.store.persist_blob(out, &digest)?;
+        }
+        Ok(digest)
     }
 }
 

@@ -27,6 +27,7 @@ use crate::registries::Registries;
 use crate::resolving::{self, Means, Upgrade};
 use crate::store::Store;
 use crate::target::{self, Target};
+use crate::vendor::Vendored;
 
 /// Builds the project's image, writes it or pushes it where it is wanted, and prints the digest of its
 /// index.
@@ -52,6 +53,12 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
     };
     let about = reference.as_ref().or(project.base.reference());
     let registries = Registries::new(global, about, &progress);
+    let (fetcher, registries) = if args.offline {
+        let vendored = args.vendor.as_deref().map(Vendored::open).transpose()?;
+        (fetcher.offline(vendored), registries.offline())
+    } else {
+        (fetcher, registries)
+    };
     let means = Means {
         store: &store,
         fetcher: &fetcher,
@@ -66,7 +73,7 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
         target = Some(opened);
     }
 
-    let lock = lock(&project, &platforms, args.locked, means)?;
+    let lock = lock(&project, &platforms, IfStale::of(args), means)?;
     seconds.lock = start.elapsed().as_secs_f64();
     let plans = platforms
         .iter()
@@ -206,11 +213,30 @@ fn options(args: &BuildArgs) -> Options {
     }
 }
 
+/// What becomes of a lock that is missing or stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IfStale {
+    Write,
+    Fail,
+    /// There is no network to mend it with.
+    FailOffline,
+}
+
+impl IfStale {
+    fn of(args: &BuildArgs) -> Self {
+        match (args.offline, args.locked) {
+            (true, _) => Self::FailOffline,
+            (false, true) => Self::Fail,
+            (false, false) => Self::Write,
+        }
+    }
+}
+
 /// The lock, brought up to date first unless that is forbidden.
-fn lock(
+pub(super) fn lock(
     project: &Project,
     platforms: &[Platform],
-    locked: bool,
+    if_stale: IfStale,
     means: Means<'_>,
 ) -> anyhow::Result<Lock> {
     let Means {
@@ -227,7 +253,10 @@ fn lock(
     };
     match (old, why) {
         (Some(lock), None) => Ok(lock),
-        (_, Some(why)) if locked => Err(stale(&path, &why).into()),
+        (_, Some(why)) if if_stale == IfStale::Fail => Err(stale(&path, &why).into()),
+        (_, Some(why)) if if_stale == IfStale::FailOffline => Err(stale(&path, &why)
+            .hint("run `oxcart vendor` where there is a network: it writes the lock too, which goes along with what it gathers")
+            .into()),
         (old, why) => {
             let name = path.file_name().map_or(path.as_path(), Path::new);
             progress.line(&format!(

@@ -8,6 +8,7 @@ pub(crate) mod lock;
 pub(crate) mod plan;
 pub(crate) mod push;
 pub(crate) mod store;
+pub(crate) mod vendor;
 
 use std::io::{self, Write};
 
