@@ -6,6 +6,7 @@ mod bases;
 mod boundaries;
 mod build;
 mod commands;
+mod credentials;
 mod docker_registry;
 mod emulation;
 mod images;

@@ -14,11 +14,13 @@ use indicatif::ProgressBar;
 use oci::{Digest, HashingWriter};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use resolve::Inputs;
 use tokio::runtime::Runtime;
 use url::Url;
 
 use crate::credentials::Credentials;
 use crate::diagnostics::{Failure, IoContext};
+use crate::netrc::Netrc;
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::store::Store;
@@ -89,12 +91,15 @@ impl Fetcher {
             .map_err(|error| Failure::new("the HTTP client cannot start").caused_by(error))?;
         let runtime = Runtime::new()
             .map_err(|error| Failure::new("no threads for the network").caused_by(error))?;
+        let credentials = runtime
+            .block_on(credentials(project))
+            .with_netrc(Netrc::of_environment(progress));
         Ok(Self {
             runtime: Arc::new(runtime),
             client,
             store: store.clone(),
             progress: progress.clone(),
-            credentials: project.credentials(),
+            credentials,
             downloaded: Arc::default(),
             origin: Origin::Network,
         })
@@ -321,6 +326,21 @@ impl Fetcher {
             _ => Ok(found),
         }
     }
+}
+
+/// The credentials in the URLs of the configuration, then those in requirements files.
+async fn credentials(project: &Project) -> Credentials {
+    let mut credentials = project.credentials();
+    for (_, dependencies) in &project.platforms {
+        // What cannot be read is told when it is needed.
+        if let Ok(inputs) = Inputs::read(&dependencies.inputs).await {
+            let indexes = inputs.indexes();
+            let urls = indexes.default.iter().chain(&indexes.extra);
+            let urls = urls.chain(&indexes.find_links).map(String::as_str);
+            credentials = credentials.and(Credentials::of(urls));
+        }
+    }
+    credentials
 }
 
 /// Takes the file at `path` for this process: another build that wants the same waits here.
