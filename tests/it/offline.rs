@@ -87,6 +87,11 @@ fn the_digest_is_that_of_the_online_build() {
     );
     let report = oci::validate(&layout).unwrap();
     assert_eq!(report.images.len(), 0, "it is no image");
+    let run = project.context.fails(["inspect", "oci:vendor"]);
+    run.says(&[
+        "is no image: it is an artifact, application/vnd.oxcart.vendor.v1",
+        "hint:",
+    ]);
 
     let lock = project.context.read("oxcart.lock");
     let context = cut_off(project);
@@ -465,18 +470,14 @@ fn in_a_namespace_without_interfaces() {
         "{interfaces}"
     );
     let run = |command: &str| {
-        let (store, offline) = match command.contains(" --offline ") {
-            true => (at.join("board-store"), true),
-            false => (crate::samples::store(), false),
-        };
-        let program = oxcart();
-        let mut shell = if offline {
+        let (mut shell, store) = if command.contains(" --offline ") {
             let mut shell = Command::new("unshare");
             shell.args(["--net", "sh"]);
-            shell
+            (shell, at.join("board-store"))
         } else {
-            Command::new("sh")
+            (Command::new("sh"), crate::samples::store())
         };
+        let program = oxcart();
         let directory = Path::new(program.get_program()).parent().unwrap();
         let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
         shell.args(["-euc", command]).current_dir(at);

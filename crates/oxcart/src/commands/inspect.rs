@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use crate::cli::{Global, InspectArgs};
 use crate::commands::{bytes, push::runtime};
+use crate::diagnostics::Failure;
 use crate::place::{Document, Images, Location, Place};
 use crate::progress::Progress;
 use crate::registries::Registries;
@@ -66,6 +67,13 @@ pub(crate) fn run(global: &Global, args: &InspectArgs) -> anyhow::Result<()> {
 
 async fn platform(place: &Place, document: &Document) -> anyhow::Result<PlatformReport> {
     let manifest: ImageManifest = document.parsed()?;
+    if let Some(kind) = manifest.artifact_type() {
+        return Err(
+            Failure::new(format!("{place} is no image: it is an artifact, {kind}"))
+                .hint("what `oxcart vendor` gathered is for `oxcart build --offline --vendor`")
+                .into(),
+        );
+    }
     let config = place.small_blob(manifest.config()).await?;
     let mut config: Value = serde_json::from_slice(&config)?;
     let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
