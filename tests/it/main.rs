@@ -9,6 +9,7 @@ mod commands;
 mod docker_registry;
 mod emulation;
 mod images;
+mod locks;
 mod once;
 mod oracles;
 mod pins;

@@ -293,7 +293,7 @@ async fn inputs(
             let inputs = Inputs::read(&dependencies.inputs).await?;
             (
                 json!([inputs.fingerprint(), secretless(&dependencies.indexes)]),
-                !inputs.requirements().is_empty(),
+                !inputs.is_empty(),
             )
         }
         None => (json!(null), false),

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::downgrade::Downgrade;
+use crate::locked::UnfitLock;
 use crate::misfit::NoCompatibleWheel;
 use crate::target::Target;
 
@@ -96,6 +97,10 @@ pub enum Error {
     #[error(transparent)]
     NoCompatibleWheel(Box<NoCompatibleWheel>),
 
+    /// A lock file that has no wheel of some packages for the target.
+    #[error(transparent)]
+    UnfitLock(Box<UnfitLock>),
+
     /// A package that went far back for want of a wheel.
     #[error(transparent)]
     Downgrade(Box<Downgrade>),
@@ -176,6 +181,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoCompatibleWheel(error) => return Some(error.hint()),
+            Self::UnfitLock(error) => return Some(error.hint()),
             Self::Downgrade(error) => return Some(error.hint()),
             Self::NotAWheel { kind, .. } => return Some(kind.hint()),
             Self::NoBinary { .. } => "remove the line: every package comes from a wheel here",

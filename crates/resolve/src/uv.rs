@@ -33,7 +33,7 @@ use crate::provider::{Log, Provider};
 use crate::request::{Indexes, Request};
 use crate::resolution::{Pinned, Resolution};
 use crate::solution::{Solution, sha256s};
-use crate::{diagnose, downgrade};
+use crate::{diagnose, downgrade, locked};
 
 /// How many requests to indexes are under way at a time.
 pub(crate) const CONCURRENT_REQUESTS: usize = 50;
@@ -44,6 +44,9 @@ pub(crate) const CONCURRENT_REQUESTS: usize = 50;
 /// `tokio::join!`, and can share a cache.
 pub async fn resolve(request: &Request) -> Result<Resolution, Error> {
     let inputs = Inputs::read(&request.inputs).await?;
+    if let Some(lock) = &inputs.lock {
+        return locked::resolve(request, lock);
+    }
     let engine = Engine::new(request, &inputs).await?;
     let tags = request.target.uv_tags()?;
     match engine.solve(Some(&tags)).await {

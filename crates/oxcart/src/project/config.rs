@@ -52,6 +52,8 @@ pub(crate) struct DependenciesTable {
     pub(crate) requirements: Vec<PathBuf>,
     pub(crate) packages: Vec<String>,
     pub(crate) pyproject: bool,
+    /// A `uv.lock` or `pylock.toml`, instead of the three above.
+    pub(crate) lock: Option<PathBuf>,
     pub(crate) extras: Vec<String>,
     pub(crate) groups: Vec<String>,
     pub(crate) only_binary: Vec<String>,

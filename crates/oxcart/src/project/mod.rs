@@ -350,30 +350,10 @@ impl Checker {
     }
 
     fn dependencies(&self, table: &DependenciesTable) -> Result<Dependencies, Failure> {
-        let mut inputs = Vec::new();
-        for path in &table.requirements {
-            inputs.push(resolve::Input::RequirementsFile(
-                self.existing(path, "requirements file")?,
-            ));
-        }
-        if table.pyproject {
-            inputs.push(resolve::Input::Pyproject {
-                path: self.existing(Path::new("pyproject.toml"), "pyproject.toml")?,
-                extras: table.extras.clone(),
-                groups: table.groups.clone(),
-            });
-        } else if !table.extras.is_empty() || !table.groups.is_empty() {
-            return Err(self
-                .fault("[dependencies] has extras or groups, and nothing that they are of")
-                .hint("add `pyproject = true`"));
-        }
-        inputs.extend(
-            table
-                .packages
-                .iter()
-                .cloned()
-                .map(resolve::Input::Requirement),
-        );
+        let inputs = match &table.lock {
+            Some(lock) => vec![self.lock_input(table, lock)?],
+            None => self.inputs(table)?,
+        };
         let record = table
             .record
             .iter()
@@ -401,6 +381,73 @@ impl Checker {
             record,
             reuse_base: table.reuse_base,
         })
+    }
+
+    /// What is required, where no lock says so.
+    fn inputs(&self, table: &DependenciesTable) -> Result<Vec<resolve::Input>, Failure> {
+        let mut inputs = Vec::new();
+        for path in &table.requirements {
+            inputs.push(resolve::Input::RequirementsFile(
+                self.existing(path, "requirements file")?,
+            ));
+        }
+        if table.pyproject {
+            inputs.push(resolve::Input::Pyproject {
+                path: self.existing(Path::new("pyproject.toml"), "pyproject.toml")?,
+                extras: table.extras.clone(),
+                groups: table.groups.clone(),
+            });
+        } else if !table.extras.is_empty() || !table.groups.is_empty() {
+            return Err(self
+                .fault("[dependencies] has extras or groups, and nothing that they are of")
+                .hint("add `pyproject = true`, or `lock = \"uv.lock\"`"));
+        }
+        inputs.extend(
+            table
+                .packages
+                .iter()
+                .cloned()
+                .map(resolve::Input::Requirement),
+        );
+        Ok(inputs)
+    }
+
+    /// Another tool's lock, which stands alone.
+    fn lock_input(
+        &self,
+        table: &DependenciesTable,
+        lock: &Path,
+    ) -> Result<resolve::Input, Failure> {
+        let beside = [
+            ("requirements", !table.requirements.is_empty()),
+            ("packages", !table.packages.is_empty()),
+            ("pyproject", table.pyproject),
+        ];
+        if let Some((key, _)) = beside.iter().find(|(_, is_there)| *is_there) {
+            return Err(self
+                .fault(&format!("[dependencies] has both lock and {key}"))
+                .hint("a lock says everything: keep one of them"));
+        }
+        let path = self.existing(lock, "lock")?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let (extras, groups) = (table.extras.clone(), table.groups.clone());
+        if name == "pylock.toml" || (name.starts_with("pylock.") && name.ends_with(".toml")) {
+            return Ok(resolve::Input::Pylock {
+                path,
+                extras,
+                groups,
+            });
+        }
+        if name == "uv.lock" {
+            return Ok(resolve::Input::UvLock {
+                path,
+                extras,
+                groups,
+            });
+        }
+        Err(self
+            .fault(&format!("[dependencies] lock is `{}`", lock.display()))
+            .hint("name a uv.lock, a pylock.toml or a pylock.NAME.toml"))
     }
 
     fn existing(&self, path: &Path, what: &str) -> Result<PathBuf, Failure> {

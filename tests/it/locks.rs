@@ -1,0 +1,198 @@
+//! Locks of other tools as inputs, `oxcart.lock` across platforms, and what `lock` says about it.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use testkit::WheelBuilder;
+
+use crate::project::{Project, STANDARD};
+use crate::samples::{oracle, succeed};
+use crate::skip::{Need, left_out};
+
+/// The wheels of `oxcart.lock`: name to version, and to sha256.
+fn wheels(project: &Project, platform: &str) -> BTreeMap<String, (String, String)> {
+    let lock: toml::Table = project.context.read("oxcart.lock").parse().unwrap();
+    let platforms = lock["platform"].as_array().unwrap();
+    let found = platforms
+        .iter()
+        .find(|it| it["name"].as_str() == Some(platform));
+    let wheels = found.unwrap().get("wheel").and_then(toml::Value::as_array);
+    let text = |wheel: &toml::Value, key: &str| wheel[key].as_str().unwrap().to_owned();
+    wheels
+        .into_iter()
+        .flatten()
+        .map(|wheel| {
+            let value = (text(wheel, "version"), text(wheel, "sha256"));
+            (text(wheel, "name"), value)
+        })
+        .collect()
+}
+
+/// `name version` of the wheels for a platform.
+fn pins(project: &Project, platform: &str) -> Vec<String> {
+    let wheels = wheels(project, platform).into_iter();
+    wheels
+        .map(|(name, (version, _))| format!("{name} {version}"))
+        .collect()
+}
+
+/// Sets the standard project's `[dependencies]` to `table`.
+fn depend(project: &Project, table: &str) {
+    let table = format!("{table}\nindex = \"$INDEX\"");
+    project.configure(&STANDARD.replace(
+        "requirements = [\"requirements.txt\"]\nindex = \"$INDEX\"",
+        &table,
+    ));
+}
+
+/// A uv.lock of one package of the project's index.
+fn uv_lock(project: &Project, wheel: &WheelBuilder) -> String {
+    format!(
+        "version = 1\nrequires-python = \">=3.12\"\n[[package]]\nname = \"app\"\nversion = \"0\"\n\
+         source = {{ virtual = \".\" }}\ndependencies = [{{ name = \"{name}\" }}]\n[[package]]\n\
+         name = \"{name}\"\nversion = \"{version}\"\nsource = {{ registry = \"{index}\" }}\n\
+         wheels = [{{ url = \"{url}\", hash = \"sha256:{hash}\" }}]\n",
+        name = wheel.name(),
+        version = wheel.version(),
+        index = project.index.url(),
+        url = project.index.file_url(&wheel.filename()),
+        hash = wheel.sha256(),
+    )
+}
+
+#[test]
+fn a_uv_lock_is_built_from_and_watched() {
+    let project = Project::standard();
+    let old = WheelBuilder::simple("helper", "1.5");
+    project.index.add(&old);
+    project.context.write("uv.lock", uv_lock(&project, &old));
+    depend(&project, "lock = \"uv.lock\"");
+    project.build(&[]);
+    for platform in ["linux/amd64", "linux/arm64"] {
+        assert_eq!(
+            pins(&project, platform),
+            ["helper 1.5"],
+            "nothing is resolved"
+        );
+        let file = format!(
+            "opt/venv/lib/python3.13/site-packages/{}",
+            "helper/__init__.py"
+        );
+        assert!(project.image(platform).has(&file));
+    }
+    project.context.succeeds(["lock", "--check"]);
+    let new = crate::project::helper();
+    project.context.write("uv.lock", uv_lock(&project, &new));
+    project.context.fails(["lock", "--check"]);
+    project.context.succeeds(["lock"]);
+    assert_eq!(pins(&project, "linux/amd64"), ["helper 2.0"]);
+}
+
+#[test]
+fn a_lock_with_no_aarch64_wheel_is_refused() {
+    let project = Project::standard();
+    let native = crate::project::native("amd64", "x86_64");
+    project.context.write("uv.lock", uv_lock(&project, &native));
+    depend(&project, "lock = \"uv.lock\"");
+    let run = project.context.fails(["lock"]);
+    run.says(&[
+        "the dependencies for linux/arm64 cannot be resolved",
+        "uv.lock has no wheel of one package that fits the image (Linux aarch64",
+        "native 3.1, whose only wheel in the lock is",
+        "is for x86_64, the image is aarch64",
+        "hint: let uv look for such wheels",
+    ]);
+}
+
+#[test]
+fn a_lock_stands_alone_in_the_configuration() {
+    let project = Project::standard();
+    project.context.write("uv.lock", "version = 1\n");
+    project.context.write("poetry.lock", "");
+    for (table, says) in [
+        (
+            "lock = \"uv.lock\"\npyproject = true",
+            "has both lock and pyproject",
+        ),
+        (
+            "lock = \"uv.lock\"\npackages = [\"a\"]",
+            "has both lock and packages",
+        ),
+        ("lock = \"poetry.lock\"", "name a uv.lock, a pylock.toml"),
+        ("lock = \"ux.lock\"", "did you mean `uv.lock`?"),
+    ] {
+        depend(&project, table);
+        project.context.fails(["lock"]).says(&[says]);
+    }
+}
+
+const PYPROJECT: &str = r#"
+[project]
+name = "app"
+version = "0.1"
+requires-python = ">=3.11"
+dependencies = ["fastapi", "numpy", "httpx[http2]", "colorama; sys_platform == 'win32'"]
+[project.optional-dependencies]
+cli = ["rich"]
+[dependency-groups]
+test = ["pytest"]
+"#;
+
+#[test]
+fn what_uv_locks_is_what_is_locked() {
+    if left_out(Need::Network) {
+        return;
+    }
+    let project = Project::empty();
+    project.context.write("pyproject.toml", PYPROJECT);
+    let uv = |arguments: &[&str]| {
+        let mut uv = Command::new(oracle("uv"));
+        uv.current_dir(project.context.project()).args(arguments);
+        uv.args(["--quiet", "--no-config", "--python"])
+            .arg(oracle("python"));
+        succeed(&mut uv)
+    };
+    uv(&["lock"]);
+    let asked = ["--frozen", "--extra", "cli", "--group", "test", "--no-dev"];
+    let export = |format: &[&str]| uv(&[&["export"], &asked[..], format].concat());
+    export(&[
+        "--output-file",
+        "exported.txt",
+        "--no-hashes",
+        "--no-emit-project",
+    ]);
+    export(&["--output-file", "pylock.toml"]);
+    for lock in ["uv.lock", "pylock.toml"] {
+        // uv's export to pylock.toml has no extras and groups: it is of those that were asked for.
+        let asked = match lock {
+            "uv.lock" => "extras = [\"cli\"]\ngroups = [\"test\"]",
+            _ => "",
+        };
+        project.configure(&format!(
+            "[image]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\n[dependencies]\nlock = \
+             \"{lock}\"\n{asked}\n"
+        ));
+        project.context.succeeds(["lock"]);
+        let text = project.context.read(lock);
+        for (platform, machine) in [("linux/amd64", "x86_64"), ("linux/arm64", "aarch64")] {
+            let theirs = uv(&[
+                "pip",
+                "compile",
+                "exported.txt",
+                "--no-deps",
+                "--no-header",
+                "--no-annotate",
+                "--python-version",
+                "3.13.5",
+                "--python-platform",
+                &format!("{machine}-manylinux_2_40"),
+            ]);
+            let theirs: Vec<String> = theirs.lines().map(|line| line.replace("==", " ")).collect();
+            assert!(theirs.len() > 20, "{theirs:?}");
+            assert_eq!(pins(&project, platform), theirs, "{lock} {platform}");
+            for (name, (_, sha256)) in wheels(&project, platform) {
+                assert!(text.contains(&sha256), "{lock} has {name} of another file");
+            }
+        }
+    }
+}
