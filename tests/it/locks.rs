@@ -196,3 +196,48 @@ fn what_uv_locks_is_what_is_locked() {
         }
     }
 }
+
+/// The index of the standard project, where `native` 3.2 is for amd64 alone.
+fn diverging() -> Project {
+    let project = Project::standard();
+    let newer = WheelBuilder::simple("native", "3.2").tags("cp313-cp313-manylinux_2_17_x86_64");
+    project.index.add(&newer);
+    project
+}
+
+#[test]
+fn versions_that_diverge_per_architecture_are_aligned() {
+    let project = diverging();
+    let run = project.context.succeeds(["lock"]);
+    assert!(!run.stderr.contains("warning"), "{}", run.stderr);
+    let both = ["demo 1.0", "helper 2.0", "native 3.1"];
+    assert_eq!(pins(&project, "linux/amd64"), both);
+    assert_eq!(pins(&project, "linux/arm64"), both);
+    // What agrees in the lock stays, though each alone could have something newer.
+    let text = project.context.read("oxcart.lock");
+    project.context.succeeds(["lock"]);
+    assert_eq!(project.context.read("oxcart.lock"), text);
+
+    depend(
+        &project,
+        "requirements = [\"requirements.txt\"]\nversions = \"independent\"",
+    );
+    project.context.fails(["lock", "--check"]);
+    project.context.succeeds(["lock", "--upgrade"]);
+    assert_eq!(pins(&project, "linux/amd64")[2], "native 3.2");
+    assert_eq!(pins(&project, "linux/arm64")[2], "native 3.1");
+}
+
+#[test]
+fn what_cannot_be_aligned_is_told() {
+    let project = diverging();
+    let text = "demo==1.0\nnative\nnative>=3.2; platform_machine == 'x86_64'\n";
+    project.context.write("requirements.txt", text);
+    let run = project.context.succeeds(["lock"]);
+    run.says(&[
+        "native is not the same everywhere: 3.2 on linux/amd64, 3.1 on linux/arm64; on linux/amd64, \
+         native<=3.1 has no solution: ",
+    ]);
+    assert_eq!(pins(&project, "linux/amd64")[2], "native 3.2");
+    assert_eq!(pins(&project, "linux/arm64")[2], "native 3.1");
+}

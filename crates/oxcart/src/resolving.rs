@@ -18,7 +18,7 @@ use crate::lock::{
     LockedPlatform, LockedPython, LockedWheel, ReusedPackage,
 };
 use crate::progress::Progress;
-use crate::project::{Base, Dependencies, Project};
+use crate::project::{Base, Dependencies, Project, Versions};
 use crate::registries::Registries;
 use crate::store::Store;
 
@@ -54,7 +54,7 @@ pub(crate) async fn staleness(
         let Some(locked) = lock.platform(*platform) else {
             return Ok(Some(format!("it lacks {platform}")));
         };
-        if locked.inputs != inputs(project, *platform, registries).await?.0 {
+        if locked.inputs != inputs(project, *platform, registries).await?.digest {
             return Ok(Some(format!("what {platform} is made of was changed")));
         }
     }
@@ -80,16 +80,15 @@ pub(crate) async fn lock(
     let Means { progress, .. } = means;
     let spinner = progress.spinner("Resolving");
     let bases = bases(project, old, upgrade, means).await?;
-    let platforms =
-        project
-            .platforms
-            .iter()
-            .zip(bases)
-            .map(|((platform, dependencies), base)| async move {
-                let old = old.and_then(|lock| lock.platform(*platform));
-                let prefer = preferences(old, upgrade);
-                lock_platform(project, *platform, dependencies, base, prefer, means).await
-            });
+    let steps = project.platforms.iter().zip(bases);
+    let steps = steps.map(|((platform, dependencies), base)| async move {
+        let old = old.and_then(|lock| lock.platform(*platform));
+        let prefer = preferences(old, upgrade);
+        Step::resolve(project, *platform, dependencies, base, prefer, means).await
+    });
+    let mut steps = try_join_all(steps).await?;
+    align(&mut steps, progress).await;
+    let platforms = steps.into_iter().map(|step| step.lock(project, means));
     let lock = Lock::new(try_join_all(platforms).await?);
     spinner.finish_and_clear();
     for platform in &lock.platforms {
@@ -107,22 +106,58 @@ pub(crate) async fn lock(
     Ok(lock)
 }
 
-async fn lock_platform(
-    project: &Project,
+/// One platform, resolved.
+struct Step<'a> {
     platform: Platform,
-    dependencies: &Dependencies,
+    dependencies: &'a Dependencies,
     base: ResolvedBase,
-    prefer: BTreeMap<String, String>,
-    means: Means<'_>,
-) -> anyhow::Result<LockedPlatform> {
-    let (inputs, any) = inputs(project, platform, means.registries).await?;
-    let (mut wheels, mut reused) = (Vec::new(), Vec::new());
-    match &base.python {
-        Some(python) => {
-            let mut request = request(platform, dependencies, python, prefer, means.store)?;
-            request.installed.clone_from(&base.installed);
-            let failed = || format!("the dependencies for {platform} cannot be resolved");
-            let resolution = resolve::resolve(&request).await.with_context(failed)?;
+    inputs: Digest,
+    /// What was asked for and what came of it. None where nothing is asked for.
+    wheels: Option<(Request, Resolution)>,
+    /// Whether another tool's lock says which versions there are.
+    are_locked: bool,
+}
+
+impl<'a> Step<'a> {
+    async fn resolve(
+        project: &Project,
+        platform: Platform,
+        dependencies: &'a Dependencies,
+        base: ResolvedBase,
+        prefer: BTreeMap<String, String>,
+        means: Means<'_>,
+    ) -> anyhow::Result<Self> {
+        let Asked {
+            digest,
+            any,
+            are_locked,
+        } = inputs(project, platform, means.registries).await?;
+        let mut wheels = None;
+        match &base.python {
+            Some(python) => {
+                let mut request = request(platform, dependencies, python, prefer, means.store)?;
+                request.installed.clone_from(&base.installed);
+                let resolution = resolve::resolve(&request).await;
+                let resolution = resolution.with_context(|| failed(platform))?;
+                wheels = Some((request, resolution));
+            }
+            None if any => return Err(no_python(project).into()),
+            None => {}
+        }
+        Ok(Self {
+            platform,
+            dependencies,
+            base,
+            inputs: digest,
+            wheels,
+            are_locked,
+        })
+    }
+
+    async fn lock(self, project: &Project, means: Means<'_>) -> anyhow::Result<LockedPlatform> {
+        let Self { platform, base, .. } = self;
+        let (mut wheels, mut reused) = (Vec::new(), Vec::new());
+        if let (Some(python), Some((_, resolution))) = (&base.python, self.wheels) {
             check_replaced(project, python, &resolution)?;
             resolution
                 .warnings
@@ -141,24 +176,57 @@ async fn lock_platform(
                 .buffered(PARALLEL)
                 .try_collect()
                 .await
-                .with_context(failed)?;
+                .with_context(|| failed(platform))?;
         }
-        None if any => return Err(no_python(project).into()),
-        None => {}
+        Ok(LockedPlatform {
+            name: platform,
+            inputs: self.inputs,
+            python: base.python,
+            base: LockedBase {
+                reference: project.base.to_string(),
+                image: base.image,
+                archives: base.archives,
+            },
+            debs: base.debs,
+            wheels,
+            reused,
+        })
     }
-    Ok(LockedPlatform {
-        name: platform,
-        inputs,
-        python: base.python,
-        base: LockedBase {
-            reference: project.base.to_string(),
-            image: base.image,
-            archives: base.archives,
-        },
-        debs: base.debs,
-        wheels,
-        reused,
-    })
+}
+
+fn failed(platform: Platform) -> String {
+    format!("the dependencies for {platform} cannot be resolved")
+}
+
+/// Brings the platforms to the same versions, apart from those that have them from a lock or are to
+/// have their own.
+async fn align(steps: &mut [Step<'_>], progress: &Progress) {
+    let takes_part = |step: &&mut Step<'_>| {
+        step.dependencies.versions == Versions::Aligned && !step.are_locked && step.wheels.is_some()
+    };
+    let mut part: Vec<_> = steps.iter_mut().filter(takes_part).collect();
+    let platforms: Vec<_> = part.iter().map(|step| step.platform).collect();
+    let wheels = part.iter().filter_map(|step| step.wheels.clone());
+    let (requests, mut resolutions): (Vec<_>, Vec<_>) = wheels.unzip();
+    for package in resolve::align(&requests, &mut resolutions).await {
+        let versions = package.versions.iter();
+        let versions: Vec<_> = versions
+            .map(|(position, version)| format!("{version} on {}", platforms[*position]))
+            .collect();
+        let against = package.against.map(|position| platforms[position]);
+        let against = against.map_or_else(String::new, |platform| format!("on {platform}, "));
+        progress.warn(&format!(
+            "{} is not the same everywhere: {}; {against}{}",
+            package.package,
+            versions.join(", "),
+            package.why
+        ));
+    }
+    for (step, resolution) in part.iter_mut().zip(resolutions) {
+        if let Some((_, own)) = &mut step.wheels {
+            *own = resolution;
+        }
+    }
 }
 
 /// In an environment that is extended, a wheel can't take the place of a package that is there: its
@@ -282,22 +350,28 @@ fn no_python(project: &Project) -> Failure {
     .hint("use a base with a Python, such as \"debian:trixie\", or leave [dependencies] out")
 }
 
-/// The digest of all that `platform` asks for, and whether that is any wheel.
+/// What a platform asks for.
+struct Asked {
+    /// The digest of all of it.
+    digest: Digest,
+    /// Whether it is any wheel.
+    any: bool,
+    are_locked: bool,
+}
+
 async fn inputs(
     project: &Project,
     platform: Platform,
     registries: &Registries,
-) -> anyhow::Result<(Digest, bool)> {
-    let (text, any) = match project.dependencies(platform) {
-        Some(dependencies) => {
-            let inputs = Inputs::read(&dependencies.inputs).await?;
-            (
-                json!([inputs.fingerprint(), secretless(&dependencies.indexes)]),
-                !inputs.is_empty(),
-            )
-        }
-        None => (json!(null), false),
-    };
+) -> anyhow::Result<Asked> {
+    let (mut text, mut any, mut are_locked) = (json!(null), false, false);
+    let mut policies = json!({});
+    if let Some(dependencies) = project.dependencies(platform) {
+        let inputs = Inputs::read(&dependencies.inputs).await?;
+        text = json!([inputs.fingerprint(), secretless(&dependencies.indexes)]);
+        (any, are_locked) = (!inputs.is_empty(), inputs.are_locked());
+        policies = self::policies(dependencies);
+    }
     let mut asked = json!({
         "base": project.base.to_string(),
         "python": project.python,
@@ -313,7 +387,23 @@ async fn inputs(
                 .is_some_and(|it| it.reuse_base)
         );
     }
-    Ok((Digest::of(&oci::json::canonical(&asked)), any))
+    if policies != json!({}) {
+        asked["policies"] = policies;
+    }
+    Ok(Asked {
+        digest: Digest::of(&oci::json::canonical(&asked)),
+        any,
+        are_locked,
+    })
+}
+
+/// What of a platform's dependencies is not as it is by default.
+fn policies(dependencies: &Dependencies) -> serde_json::Value {
+    let mut policies = json!({});
+    if dependencies.versions == Versions::Independent {
+        policies["versions"] = json!("independent");
+    }
+    policies
 }
 
 fn secretless(indexes: &resolve::Indexes) -> serde_json::Value {

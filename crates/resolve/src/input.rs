@@ -189,7 +189,9 @@ impl Inputs {
                 let mut names: Vec<_> = names.iter().collect();
                 names.sort_unstable();
                 names.dedup();
-                names.into_iter().for_each(|name| line(keyword, name));
+                for name in names {
+                    line(keyword, name);
+                }
             }
             line("lock", &lock.text);
         }

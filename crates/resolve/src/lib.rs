@@ -4,6 +4,7 @@
 //! of theirs appears in this crate's own. Nothing of the host reaches a result either: the Python
 //! version, the libc and the architecture are those of the [`Target`].
 
+mod align;
 mod context;
 mod diagnose;
 mod downgrade;
@@ -27,6 +28,7 @@ mod target;
 mod uv;
 mod uv_lock;
 
+pub use align::{Misaligned, align};
 pub use downgrade::Downgrade;
 pub use error::{Error, NotAWheel, Place};
 pub use input::{Input, Inputs, normalize_name};

@@ -61,12 +61,24 @@ pub(crate) struct DependenciesTable {
     pub(crate) index: Option<String>,
     pub(crate) extra_indexes: Vec<String>,
     pub(crate) find_links: Vec<String>,
+    pub(crate) versions: Versions,
     /// Packages that may end at an old version because newer ones have no wheel.
     pub(crate) allow_downgrade: Vec<String>,
     /// Package name to what a faulty RECORD means.
     pub(crate) record: BTreeMap<String, Record>,
     /// Packages of the base's environment count as installed.
     pub(crate) reuse_base: bool,
+}
+
+/// Whether platforms agree on versions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Versions {
+    /// They do, where one version exists for all.
+    #[default]
+    Aligned,
+    /// Each has its own.
+    Independent,
 }
 
 /// What a faulty RECORD of a wheel means.

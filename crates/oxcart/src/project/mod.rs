@@ -11,7 +11,7 @@ use oci::{Encoder, Platform, TreePath};
 use registry::Reference;
 use uv_normalize::PackageName;
 
-pub(crate) use config::{ConfigTable, DebianTable, DependenciesTable, Record};
+pub(crate) use config::{ConfigTable, DebianTable, DependenciesTable, Record, Versions};
 
 use crate::credentials::Credentials;
 use crate::diagnostics::{Failure, nearest};
@@ -79,6 +79,7 @@ impl fmt::Display for Base {
 pub(crate) struct Dependencies {
     pub(crate) inputs: Vec<resolve::Input>,
     pub(crate) indexes: resolve::Indexes,
+    pub(crate) versions: Versions,
     pub(crate) allow_downgrade: Vec<String>,
     pub(crate) record: BTreeMap<PackageName, Record>,
     /// Whether packages of the base's environment count as installed.
@@ -377,6 +378,7 @@ impl Checker {
                 find_links: table.find_links.clone(),
                 no_index: false,
             },
+            versions: table.versions,
             allow_downgrade: table.allow_downgrade.clone(),
             record,
             reuse_base: table.reuse_base,
