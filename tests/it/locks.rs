@@ -241,3 +241,75 @@ fn what_cannot_be_aligned_is_told() {
     assert_eq!(pins(&project, "linux/amd64")[2], "native 3.2");
     assert_eq!(pins(&project, "linux/arm64")[2], "native 3.1");
 }
+
+#[test]
+fn policies_are_obeyed_and_watched() {
+    let project = Project::standard();
+    for version in ["2.1", "2.2"] {
+        project.index.add(&WheelBuilder::simple("helper", version));
+    }
+    project
+        .context
+        .write("limits.txt", "helper<2.1\nunused==1\n");
+    let given = "requirements = [\"requirements.txt\"]\n";
+    let helper = |more: &str| {
+        depend(&project, &format!("{given}{more}"));
+        project.context.fails(["lock", "--check"]);
+        project.context.succeeds(["lock", "--upgrade"]);
+        project.context.succeeds(["lock", "--check"]);
+        pins(&project, "linux/arm64")
+    };
+    let all = |version: &str| {
+        [
+            "demo 1.0".to_owned(),
+            format!("helper {version}"),
+            "native 3.1".to_owned(),
+        ]
+    };
+    assert_eq!(helper(""), all("2.2"));
+    assert_eq!(helper("constraints = [\"limits.txt\"]"), all("2.0"));
+    assert_eq!(helper("constraints = [\"helper<2.2\"]"), all("2.1"));
+    assert_eq!(helper("overrides = [\"helper==2.0\"]"), all("2.0"));
+    assert_eq!(helper("exclude = [\"Helper\"]"), ["demo 1.0", "native 3.1"]);
+    let index = testkit::PackageIndex::of([&WheelBuilder::simple("helper", "2.7")]);
+    assert_eq!(
+        helper(&format!("sources = {{ helper = \"{}\" }}", index.url())),
+        all("2.7")
+    );
+}
+
+#[test]
+fn policies_that_cannot_be_kept_are_refused() {
+    let project = Project::standard();
+    let refused = |more: &str, says: &[&str]| {
+        depend(
+            &project,
+            &format!("requirements = [\"requirements.txt\"]\n{more}"),
+        );
+        project.context.fails(["lock"]).says(says);
+    };
+    refused(
+        "build-from-source = [\"demo\"]",
+        &["not available in this version"],
+    );
+    refused(
+        "no-binary = [\"demo\"]",
+        &["no-binary rules out wheels of demo", "hint:"],
+    );
+    refused(
+        "no-binary = [\":all:\"]\nonly-binary = [\"demo\"]",
+        &["wheels of helper, native"],
+    );
+    refused(
+        "no-binary = [\":all:\"]\nonly-binary = [\":all:\"]",
+        &["both have `:all:`"],
+    );
+    refused("require-hashes = true", &["the required hashes don't hold"]);
+    refused("constraints = [\"limit.txt\"]", &["the constraints file"]);
+    refused("exclude = [\"a b\"]", &["`a b` is no package name"]);
+    depend(
+        &project,
+        "requirements = [\"requirements.txt\"]\nprefer-binary = true\nonly-binary = [\":all:\"]",
+    );
+    project.context.succeeds(["lock"]);
+}

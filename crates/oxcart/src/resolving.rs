@@ -399,9 +399,36 @@ async fn inputs(
 
 /// What of a platform's dependencies is not as it is by default.
 fn policies(dependencies: &Dependencies) -> serde_json::Value {
+    let own = &dependencies.policies;
+    let sorted = |texts: &[String]| {
+        let mut texts = texts.to_vec();
+        texts.sort_unstable();
+        texts
+    };
     let mut policies = json!({});
     if dependencies.versions == Versions::Independent {
         policies["versions"] = json!("independent");
+    }
+    for (key, texts) in [
+        ("constraints", &own.constraints),
+        ("overrides", &own.overrides),
+        ("exclude", &own.exclude),
+        ("no-binary", &own.no_binary),
+    ] {
+        if !texts.is_empty() {
+            policies[key] = json!(sorted(texts));
+        }
+    }
+    for (key, is_set) in [
+        ("pre-releases", own.pre_releases),
+        ("require-hashes", own.require_hashes),
+    ] {
+        if is_set {
+            policies[key] = json!(true);
+        }
+    }
+    for (name, url) in &own.sources {
+        policies["sources"][name] = json!(crate::fetch::without_secrets(url));
     }
     policies
 }
@@ -454,6 +481,14 @@ fn request(
     let mut request = Request::new(target, dependencies.inputs.clone(), store.index_cache());
     request.index = dependencies.indexes.clone();
     request.prefer = prefer;
+    let policies = dependencies.policies.clone();
+    request.constraints = policies.constraints;
+    request.overrides = policies.overrides;
+    request.exclude = policies.exclude;
+    request.formats = policies.formats;
+    request.pre_releases = policies.pre_releases;
+    request.require_hashes = policies.require_hashes;
+    request.sources = policies.sources;
     request
         .allow_downgrade
         .clone_from(&dependencies.allow_downgrade);

@@ -77,11 +77,11 @@ pub enum Error {
         kind: NotAWheel,
     },
 
-    /// A requirements file that forbids wheels.
-    #[error("{} forbids wheels with --no-binary, and only wheels can be installed", path.display())]
+    /// Packages that are needed, and that must not come from wheels.
+    #[error("no-binary rules out wheels of {}, and only wheels can be installed", packages.join(", "))]
     NoBinary {
-        /// The file.
-        path: PathBuf,
+        /// Their names, sorted. At least one.
+        packages: Vec<String>,
     },
 
     /// An index or find-links location that is no URL.
@@ -184,7 +184,9 @@ impl Error {
             Self::UnfitLock(error) => return Some(error.hint()),
             Self::Downgrade(error) => return Some(error.hint()),
             Self::NotAWheel { kind, .. } => return Some(kind.hint()),
-            Self::NoBinary { .. } => "remove the line: every package comes from a wheel here",
+            Self::NoBinary { .. } => {
+                "take them out of no-binary (in requirements files: `--no-binary`): this version builds nothing from sources"
+            }
             Self::RequiresPython { .. } => "use a base image with another Python version",
             Self::PackageNotFound { .. } => "check the spelling, or name the index that has it",
             Self::Unauthorized { .. } => {

@@ -14,6 +14,7 @@ use uv_pypi_types::VerbatimParsedUrl;
 use uv_requirements_txt::RequirementsTxtRequirement;
 
 use crate::error::{Error, Place};
+use crate::formats::FormatOption;
 use crate::locked::{Document, LockFile};
 use crate::request::Indexes;
 use crate::{pyproject, requirements};
@@ -23,6 +24,8 @@ use crate::{pyproject, requirements};
 pub enum Input {
     /// A requirements file, as pip reads it. Relative paths in it are relative to its directory.
     RequirementsFile(PathBuf),
+    /// A requirements file whose requirements are constraints: they limit versions and add nothing.
+    ConstraintsFile(PathBuf),
     /// The dependencies that a pyproject.toml declares, without the project itself.
     Pyproject {
         /// The file.
@@ -61,6 +64,8 @@ pub struct Inputs {
     pub(crate) constraints: Vec<Entry>,
     pub(crate) index: Indexes,
     pub(crate) require_hashes: bool,
+    pub(crate) pre_releases: bool,
+    pub(crate) formats: Vec<FormatOption>,
     pub(crate) requires_python: Vec<(PathBuf, VersionSpecifiers)>,
     pub(crate) warnings: Vec<String>,
     pub(crate) lock: Option<LockFile>,
@@ -81,6 +86,13 @@ impl Inputs {
         for input in inputs {
             match input {
                 Input::RequirementsFile(path) => requirements::read(path, &mut all).await?,
+                Input::ConstraintsFile(path) => {
+                    let mut read = Self::default();
+                    requirements::read(path, &mut read).await?;
+                    all.constraints.append(&mut read.requirements);
+                    all.constraints.append(&mut read.constraints);
+                    all.warnings.append(&mut read.warnings);
+                }
                 Input::Pyproject {
                     path,
                     extras,
@@ -183,6 +195,19 @@ impl Inputs {
         }
         if self.require_hashes {
             line("require-hashes", "true");
+        }
+        if self.pre_releases {
+            line("pre", "true");
+        }
+        // Everything comes from wheels anyway: without a `no-binary` the others say nothing new.
+        let is_no_binary = |option: &FormatOption| matches!(option, FormatOption::NoBinary(_));
+        if self.formats.iter().any(is_no_binary) {
+            for option in &self.formats {
+                match option {
+                    FormatOption::OnlyBinary(value) => line("only-binary", value),
+                    FormatOption::NoBinary(value) => line("no-binary", value),
+                }
+            }
         }
         if let Some(lock) = &self.lock {
             for (keyword, names) in [("extra", &lock.extras), ("group", &lock.groups)] {

@@ -10,6 +10,7 @@ mod diagnose;
 mod downgrade;
 mod entries;
 mod error;
+mod formats;
 #[cfg(test)]
 mod harness;
 mod input;
@@ -31,6 +32,7 @@ mod uv_lock;
 pub use align::{Misaligned, align};
 pub use downgrade::Downgrade;
 pub use error::{Error, NotAWheel, Place};
+pub use formats::Formats;
 pub use input::{Input, Inputs, normalize_name};
 pub use locked::{UnfitEntry, UnfitLock};
 pub use misfit::{Misfit, NoCompatibleWheel, TagPart, WheelSeen};

@@ -300,7 +300,7 @@ impl Reading<'_> {
 }
 
 /// A path without `.` and `..`, which URLs take for something else.
-fn normal(path: &Path) -> PathBuf {
+pub(crate) fn normal(path: &Path) -> PathBuf {
     let mut free = PathBuf::new();
     for part in path.components() {
         match part {

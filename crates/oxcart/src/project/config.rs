@@ -48,6 +48,10 @@ pub(crate) struct PythonTable {
 /// `[dependencies]`, `[platform.P.dependencies]`, `[profile.N.dependencies]`, …
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the keys of a table are independent of each other"
+)]
 pub(crate) struct DependenciesTable {
     pub(crate) requirements: Vec<PathBuf>,
     pub(crate) packages: Vec<String>,
@@ -57,7 +61,20 @@ pub(crate) struct DependenciesTable {
     pub(crate) extras: Vec<String>,
     pub(crate) groups: Vec<String>,
     pub(crate) only_binary: Vec<String>,
+    pub(crate) no_binary: Vec<String>,
+    /// What happens anyway as long as nothing is built from sources.
     pub(crate) prefer_binary: bool,
+    pub(crate) build_from_source: Vec<String>,
+    /// Requirements, or files of them, that limit versions.
+    pub(crate) constraints: Vec<String>,
+    /// Requirements that replace those of the same name.
+    pub(crate) overrides: Vec<String>,
+    /// Packages that are left out.
+    pub(crate) exclude: Vec<String>,
+    pub(crate) pre_releases: bool,
+    pub(crate) require_hashes: bool,
+    /// The URL of the index that a package comes from.
+    pub(crate) sources: BTreeMap<String, String>,
     pub(crate) index: Option<String>,
     pub(crate) extra_indexes: Vec<String>,
     pub(crate) find_links: Vec<String>,
