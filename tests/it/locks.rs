@@ -313,3 +313,12 @@ fn policies_that_cannot_be_kept_are_refused() {
     );
     project.context.succeeds(["lock"]);
 }
+
+#[test]
+fn a_lock_tells_in_what_platforms_differ() {
+    let project = Project::standard();
+    let text = "demo==1.0; platform_machine == 'x86_64'\nnative\n";
+    project.context.write("requirements.txt", text);
+    let run = project.context.succeeds(["lock"]);
+    run.says(&["note: only linux/amd64 has demo, helper"]);
+}

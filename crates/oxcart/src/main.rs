@@ -22,6 +22,7 @@ mod layering;
 mod layers;
 mod lock;
 mod metadata;
+mod notes;
 mod output;
 mod place;
 mod plan;

@@ -1,6 +1,6 @@
 //! From a project to its lock: the base's packages and facts, then the wheels that fit them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use futures::future::try_join_all;
@@ -17,6 +17,7 @@ use crate::lock::{
     Hex, Lock, LockedArchive, LockedBase, LockedDeb, LockedEnvironment, LockedImage,
     LockedPlatform, LockedPython, LockedWheel, ReusedPackage,
 };
+use crate::notes;
 use crate::progress::Progress;
 use crate::project::{Base, Dependencies, Project, Versions};
 use crate::registries::Registries;
@@ -87,7 +88,14 @@ pub(crate) async fn lock(
         Step::resolve(project, *platform, dependencies, base, prefer, means).await
     });
     let mut steps = try_join_all(steps).await?;
-    align(&mut steps, progress).await;
+    let told = align(&mut steps, progress).await;
+    let wheels = steps.iter().filter_map(|step| {
+        let (_, resolution) = step.wheels.as_ref()?;
+        Some((step.platform, &resolution.wheels[..]))
+    });
+    for note in notes::divergence(&wheels.collect::<Vec<_>>(), &told) {
+        progress.line(&format!("note: {note}"));
+    }
     let platforms = steps.into_iter().map(|step| step.lock(project, means));
     let lock = Lock::new(try_join_all(platforms).await?);
     spinner.finish_and_clear();
@@ -177,6 +185,10 @@ impl<'a> Step<'a> {
                 .try_collect()
                 .await
                 .with_context(|| failed(platform))?;
+            let large = notes::size(platform, &wheels);
+            if let Some(text) = large.filter(|_| !self.dependencies.allow_large) {
+                means.progress.warn(&text);
+            }
         }
         Ok(LockedPlatform {
             name: platform,
@@ -199,8 +211,8 @@ fn failed(platform: Platform) -> String {
 }
 
 /// Brings the platforms to the same versions, apart from those that have them from a lock or are to
-/// have their own.
-async fn align(steps: &mut [Step<'_>], progress: &Progress) {
+/// have their own. Warns of the packages that stay apart, and returns their names.
+async fn align(steps: &mut [Step<'_>], progress: &Progress) -> BTreeSet<String> {
     let takes_part = |step: &&mut Step<'_>| {
         step.dependencies.versions == Versions::Aligned && !step.are_locked && step.wheels.is_some()
     };
@@ -208,6 +220,7 @@ async fn align(steps: &mut [Step<'_>], progress: &Progress) {
     let platforms: Vec<_> = part.iter().map(|step| step.platform).collect();
     let wheels = part.iter().filter_map(|step| step.wheels.clone());
     let (requests, mut resolutions): (Vec<_>, Vec<_>) = wheels.unzip();
+    let mut told = BTreeSet::new();
     for package in resolve::align(&requests, &mut resolutions).await {
         let versions = package.versions.iter();
         let versions: Vec<_> = versions
@@ -221,12 +234,14 @@ async fn align(steps: &mut [Step<'_>], progress: &Progress) {
             versions.join(", "),
             package.why
         ));
+        told.insert(package.package);
     }
     for (step, resolution) in part.iter_mut().zip(resolutions) {
         if let Some((_, own)) = &mut step.wheels {
             *own = resolution;
         }
     }
+    told
 }
 
 /// In an environment that is extended, a wheel can't take the place of a package that is there: its

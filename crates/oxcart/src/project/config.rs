@@ -79,6 +79,8 @@ pub(crate) struct DependenciesTable {
     pub(crate) extra_indexes: Vec<String>,
     pub(crate) find_links: Vec<String>,
     pub(crate) versions: Versions,
+    /// Nothing is said of large wheels.
+    pub(crate) allow_large: bool,
     /// Packages that may end at an old version because newer ones have no wheel.
     pub(crate) allow_downgrade: Vec<String>,
     /// Package name to what a faulty RECORD means.

@@ -81,6 +81,7 @@ pub(crate) struct Dependencies {
     pub(crate) indexes: resolve::Indexes,
     pub(crate) policies: Policies,
     pub(crate) versions: Versions,
+    pub(crate) allow_large: bool,
     pub(crate) allow_downgrade: Vec<String>,
     pub(crate) record: BTreeMap<PackageName, Record>,
     /// Whether packages of the base's environment count as installed.
@@ -398,6 +399,7 @@ impl Checker {
             },
             policies: self.policies(table)?,
             versions: table.versions,
+            allow_large: table.allow_large,
             allow_downgrade: table.allow_downgrade.clone(),
             record,
             reuse_base: table.reuse_base,
