@@ -315,6 +315,44 @@ fn policies_that_cannot_be_kept_are_refused() {
 }
 
 #[test]
+fn a_stale_lock_is_shown_with_what_would_change() {
+    let project = Project::standard();
+    project.context.succeeds(["lock"]);
+    let text = project.context.read("oxcart.lock");
+    let newer = WheelBuilder::simple("demo", "1.1").requires("extra");
+    project
+        .index
+        .add(&newer)
+        .add(&WheelBuilder::simple("extra", "0.1"));
+    project
+        .context
+        .write("requirements.txt", "demo==1.1\nnative\n");
+    let run = project.context.fails(["lock", "--check"]);
+    run.says(&["oxcart.lock is not up to date", "hint: run `oxcart lock`"]);
+    assert_eq!(run.status, Some(1));
+    let change = "  demo 1.0 -> 1.1\n  + extra 0.1\n  - helper 2.0\n";
+    assert_eq!(
+        run.stdout,
+        format!("linux/amd64\n{change}linux/arm64\n{change}")
+    );
+    assert_eq!(
+        project.context.read("oxcart.lock"),
+        text,
+        "it is only shown"
+    );
+    project
+        .context
+        .write("requirements.txt", "demo>=1,<1.1\nnative\n");
+    let run = project.context.fails(["lock", "--check"]);
+    assert_eq!(run.stdout, "no package would change\n");
+    project
+        .context
+        .write("requirements.txt", "demo==7\nnative\n");
+    let run = project.context.fails(["lock", "--check"]);
+    run.says(&["oxcart.lock is not up to date", "caused by:"]);
+}
+
+#[test]
 fn a_lock_tells_in_what_platforms_differ() {
     let project = Project::standard();
     let text = "demo==1.0; platform_machine == 'x86_64'\nnative\n";

@@ -21,6 +21,7 @@ mod join;
 mod layering;
 mod layers;
 mod lock;
+mod lock_diff;
 mod metadata;
 mod notes;
 mod output;
