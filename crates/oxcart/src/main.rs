@@ -7,6 +7,7 @@
 //! destinations ([`output`]) or to a registry ([`push`]).
 
 mod app;
+mod asked;
 mod base;
 mod build;
 mod cli;

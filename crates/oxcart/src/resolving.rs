@@ -6,9 +6,9 @@ use anyhow::Context;
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use oci::{Digest, Platform};
-use resolve::{Arch, Inputs, InstalledPackage, Libc, Pinned, Request, Resolution, Target};
-use serde_json::json;
+use resolve::{Arch, InstalledPackage, Libc, Pinned, Request, Resolution, Target};
 
+use crate::asked::{Asked, asked};
 use crate::base::{self, Bases};
 use crate::debian::{self, Mirrors};
 use crate::diagnostics::Failure;
@@ -34,32 +34,6 @@ pub(crate) enum Upgrade {
     Everything,
     /// All but this package's are kept.
     Package(String),
-}
-
-/// Whether `lock` says what `project` asks for, on every one of `platforms`; where not, on which and
-/// why.
-pub(crate) async fn staleness(
-    project: &Project,
-    lock: &Lock,
-    platforms: &[Platform],
-    registries: &Registries,
-) -> anyhow::Result<Option<String>> {
-    if lock.layer_format != oci::layer::FORMAT {
-        return Ok(Some(format!(
-            "it was written for layer format {}, and this oxcart has {}",
-            lock.layer_format,
-            oci::layer::FORMAT
-        )));
-    }
-    for platform in platforms {
-        let Some(locked) = lock.platform(*platform) else {
-            return Ok(Some(format!("it lacks {platform}")));
-        };
-        if locked.inputs != inputs(project, *platform, registries).await?.digest {
-            return Ok(Some(format!("what {platform} is made of was changed")));
-        }
-    }
-    Ok(None)
 }
 
 /// What a lock is made with.
@@ -139,7 +113,7 @@ impl<'a> Step<'a> {
             digest,
             any,
             are_locked,
-        } = inputs(project, platform, means.registries).await?;
+        } = asked(project, platform, means.registries).await?;
         let mut wheels = None;
         match &base.python {
             Some(python) => {
@@ -363,105 +337,6 @@ fn no_python(project: &Project) -> Failure {
         project.base
     ))
     .hint("use a base with a Python, such as \"debian:trixie\", or leave [dependencies] out")
-}
-
-/// What a platform asks for.
-struct Asked {
-    /// The digest of all of it.
-    digest: Digest,
-    /// Whether it is any wheel.
-    any: bool,
-    are_locked: bool,
-}
-
-async fn inputs(
-    project: &Project,
-    platform: Platform,
-    registries: &Registries,
-) -> anyhow::Result<Asked> {
-    let (mut text, mut any, mut are_locked) = (json!(null), false, false);
-    let mut policies = json!({});
-    if let Some(dependencies) = project.dependencies(platform) {
-        let inputs = Inputs::read(&dependencies.inputs).await?;
-        text = json!([inputs.fingerprint(), secretless(&dependencies.indexes)]);
-        (any, are_locked) = (!inputs.is_empty(), inputs.are_locked());
-        policies = self::policies(dependencies);
-    }
-    let mut asked = json!({
-        "base": project.base.to_string(),
-        "python": project.python,
-        "system": project.system,
-        "dependencies": text,
-    });
-    if let Base::Image { location, .. } = &project.base {
-        asked["image"] = json!(base::on_disk(location, registries).await?);
-        asked["venv"] = json!(project.venv.as_ref().map(ToString::to_string));
-        asked["reuse-base"] = json!(
-            project
-                .dependencies(platform)
-                .is_some_and(|it| it.reuse_base)
-        );
-    }
-    if policies != json!({}) {
-        asked["policies"] = policies;
-    }
-    Ok(Asked {
-        digest: Digest::of(&oci::json::canonical(&asked)),
-        any,
-        are_locked,
-    })
-}
-
-/// What of a platform's dependencies is not as it is by default.
-fn policies(dependencies: &Dependencies) -> serde_json::Value {
-    let own = &dependencies.policies;
-    let sorted = |texts: &[String]| {
-        let mut texts = texts.to_vec();
-        texts.sort_unstable();
-        texts
-    };
-    let mut policies = json!({});
-    if dependencies.versions == Versions::Independent {
-        policies["versions"] = json!("independent");
-    }
-    for (key, texts) in [
-        ("constraints", &own.constraints),
-        ("overrides", &own.overrides),
-        ("exclude", &own.exclude),
-        ("no-binary", &own.no_binary),
-    ] {
-        if !texts.is_empty() {
-            policies[key] = json!(sorted(texts));
-        }
-    }
-    for (key, is_set) in [
-        ("pre-releases", own.pre_releases),
-        ("require-hashes", own.require_hashes),
-    ] {
-        if is_set {
-            policies[key] = json!(true);
-        }
-    }
-    for (name, url) in &own.sources {
-        policies["sources"][name] = json!(crate::fetch::without_secrets(url));
-    }
-    policies
-}
-
-fn secretless(indexes: &resolve::Indexes) -> serde_json::Value {
-    let clean = |urls: &[String]| {
-        urls.iter()
-            .map(|url| crate::fetch::without_secrets(url))
-            .collect::<Vec<_>>()
-    };
-    json!([
-        indexes
-            .default
-            .as_deref()
-            .map(crate::fetch::without_secrets),
-        clean(&indexes.extra),
-        clean(&indexes.find_links)
-    ])
 }
 
 fn preferences(old: Option<&LockedPlatform>, upgrade: &Upgrade) -> BTreeMap<String, String> {

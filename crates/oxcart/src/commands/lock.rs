@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::asked;
 use crate::cli::{Global, LockArgs};
 use crate::diagnostics::Failure;
 use crate::fetch::Fetcher;
@@ -32,12 +33,9 @@ pub(crate) fn run(global: &Global, args: &LockArgs) -> anyhow::Result<ExitCode> 
         let platforms = project.choose(&[])?;
         let why = match &old {
             None => Some("it does not exist".to_owned()),
-            Some(lock) => fetcher.wait(resolving::staleness(
-                &project,
-                lock,
-                &platforms,
-                &registries,
-            ))?,
+            Some(lock) => {
+                fetcher.wait(asked::staleness(&project, lock, &platforms, &registries))?
+            }
         };
         let Some(why) = why else {
             return Ok(ExitCode::SUCCESS);
