@@ -10,6 +10,7 @@ mod credentials;
 mod docker_registry;
 mod emulation;
 mod images;
+mod locks;
 mod offline;
 mod once;
 mod oracles;

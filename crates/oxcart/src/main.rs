@@ -7,6 +7,7 @@
 //! destinations ([`output`]) or to a registry ([`push`]).
 
 mod app;
+mod asked;
 mod base;
 mod build;
 mod cli;
@@ -21,8 +22,10 @@ mod join;
 mod layering;
 mod layers;
 mod lock;
+mod lock_diff;
 mod metadata;
 mod netrc;
+mod notes;
 mod output;
 mod place;
 mod plan;

@@ -1,14 +1,14 @@
 //! From a project to its lock: the base's packages and facts, then the wheels that fit them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use oci::{Digest, Platform};
-use resolve::{Arch, Inputs, InstalledPackage, Libc, Pinned, Request, Resolution, Target};
-use serde_json::json;
+use resolve::{Arch, InstalledPackage, Libc, Pinned, Request, Resolution, Target};
 
+use crate::asked::{Asked, asked};
 use crate::base::{self, Bases};
 use crate::debian::{self, Mirrors};
 use crate::diagnostics::Failure;
@@ -17,8 +17,9 @@ use crate::lock::{
     Hex, Lock, LockedArchive, LockedBase, LockedDeb, LockedEnvironment, LockedImage,
     LockedPlatform, LockedPython, LockedWheel, ReusedPackage,
 };
+use crate::notes;
 use crate::progress::Progress;
-use crate::project::{Base, Dependencies, Project};
+use crate::project::{Base, Dependencies, Project, Versions};
 use crate::registries::Registries;
 use crate::store::Store;
 
@@ -33,32 +34,6 @@ pub(crate) enum Upgrade {
     Everything,
     /// All but this package's are kept.
     Package(String),
-}
-
-/// Whether `lock` says what `project` asks for, on every one of `platforms`; where not, on which and
-/// why.
-pub(crate) async fn staleness(
-    project: &Project,
-    lock: &Lock,
-    platforms: &[Platform],
-    registries: &Registries,
-) -> anyhow::Result<Option<String>> {
-    if lock.layer_format != oci::layer::FORMAT {
-        return Ok(Some(format!(
-            "it was written for layer format {}, and this oxcart has {}",
-            lock.layer_format,
-            oci::layer::FORMAT
-        )));
-    }
-    for platform in platforms {
-        let Some(locked) = lock.platform(*platform) else {
-            return Ok(Some(format!("it lacks {platform}")));
-        };
-        if locked.inputs != inputs(project, *platform, registries).await?.0 {
-            return Ok(Some(format!("what {platform} is made of was changed")));
-        }
-    }
-    Ok(None)
 }
 
 /// What a lock is made with.
@@ -80,16 +55,22 @@ pub(crate) async fn lock(
     let Means { progress, .. } = means;
     let spinner = progress.spinner("Resolving");
     let bases = bases(project, old, upgrade, means).await?;
-    let platforms =
-        project
-            .platforms
-            .iter()
-            .zip(bases)
-            .map(|((platform, dependencies), base)| async move {
-                let old = old.and_then(|lock| lock.platform(*platform));
-                let prefer = preferences(old, upgrade);
-                lock_platform(project, *platform, dependencies, base, prefer, means).await
-            });
+    let steps = project.platforms.iter().zip(bases);
+    let steps = steps.map(|((platform, dependencies), base)| async move {
+        let old = old.and_then(|lock| lock.platform(*platform));
+        let prefer = preferences(old, upgrade);
+        Step::resolve(project, *platform, dependencies, base, prefer, means).await
+    });
+    let mut steps = try_join_all(steps).await?;
+    let told = align(&mut steps, progress).await;
+    let wheels = steps.iter().filter_map(|step| {
+        let (_, resolution) = step.wheels.as_ref()?;
+        Some((step.platform, &resolution.wheels[..]))
+    });
+    for note in notes::divergence(&wheels.collect::<Vec<_>>(), &told) {
+        progress.line(&format!("note: {note}"));
+    }
+    let platforms = steps.into_iter().map(|step| step.lock(project, means));
     let lock = Lock::new(try_join_all(platforms).await?);
     spinner.finish_and_clear();
     for platform in &lock.platforms {
@@ -107,22 +88,58 @@ pub(crate) async fn lock(
     Ok(lock)
 }
 
-async fn lock_platform(
-    project: &Project,
+/// One platform, resolved.
+struct Step<'a> {
     platform: Platform,
-    dependencies: &Dependencies,
+    dependencies: &'a Dependencies,
     base: ResolvedBase,
-    prefer: BTreeMap<String, String>,
-    means: Means<'_>,
-) -> anyhow::Result<LockedPlatform> {
-    let (inputs, any) = inputs(project, platform, means.registries).await?;
-    let (mut wheels, mut reused) = (Vec::new(), Vec::new());
-    match &base.python {
-        Some(python) => {
-            let mut request = request(platform, dependencies, python, prefer, means.store)?;
-            request.installed.clone_from(&base.installed);
-            let failed = || format!("the dependencies for {platform} cannot be resolved");
-            let resolution = resolve::resolve(&request).await.with_context(failed)?;
+    inputs: Digest,
+    /// What was asked for and what came of it. None where nothing is asked for.
+    wheels: Option<(Request, Resolution)>,
+    /// Whether another tool's lock says which versions there are.
+    are_locked: bool,
+}
+
+impl<'a> Step<'a> {
+    async fn resolve(
+        project: &Project,
+        platform: Platform,
+        dependencies: &'a Dependencies,
+        base: ResolvedBase,
+        prefer: BTreeMap<String, String>,
+        means: Means<'_>,
+    ) -> anyhow::Result<Self> {
+        let Asked {
+            digest,
+            any,
+            are_locked,
+        } = asked(project, platform, means.registries).await?;
+        let mut wheels = None;
+        match &base.python {
+            Some(python) => {
+                let mut request = request(platform, dependencies, python, prefer, means.store)?;
+                request.installed.clone_from(&base.installed);
+                let resolution = resolve::resolve(&request).await;
+                let resolution = resolution.with_context(|| failed(platform))?;
+                wheels = Some((request, resolution));
+            }
+            None if any => return Err(no_python(project).into()),
+            None => {}
+        }
+        Ok(Self {
+            platform,
+            dependencies,
+            base,
+            inputs: digest,
+            wheels,
+            are_locked,
+        })
+    }
+
+    async fn lock(self, project: &Project, means: Means<'_>) -> anyhow::Result<LockedPlatform> {
+        let Self { platform, base, .. } = self;
+        let (mut wheels, mut reused) = (Vec::new(), Vec::new());
+        if let (Some(python), Some((_, resolution))) = (&base.python, self.wheels) {
             check_replaced(project, python, &resolution)?;
             resolution
                 .warnings
@@ -141,24 +158,64 @@ async fn lock_platform(
                 .buffered(PARALLEL)
                 .try_collect()
                 .await
-                .with_context(failed)?;
+                .with_context(|| failed(platform))?;
+            let large = notes::size(platform, &wheels);
+            if let Some(text) = large.filter(|_| !self.dependencies.allow_large) {
+                means.progress.warn(&text);
+            }
         }
-        None if any => return Err(no_python(project).into()),
-        None => {}
+        Ok(LockedPlatform {
+            name: platform,
+            inputs: self.inputs,
+            python: base.python,
+            base: LockedBase {
+                reference: project.base.to_string(),
+                image: base.image,
+                archives: base.archives,
+            },
+            debs: base.debs,
+            wheels,
+            reused,
+        })
     }
-    Ok(LockedPlatform {
-        name: platform,
-        inputs,
-        python: base.python,
-        base: LockedBase {
-            reference: project.base.to_string(),
-            image: base.image,
-            archives: base.archives,
-        },
-        debs: base.debs,
-        wheels,
-        reused,
-    })
+}
+
+fn failed(platform: Platform) -> String {
+    format!("the dependencies for {platform} cannot be resolved")
+}
+
+/// Brings the platforms to the same versions, apart from those that have them from a lock or are to
+/// have their own. Warns of the packages that stay apart, and returns their names.
+async fn align(steps: &mut [Step<'_>], progress: &Progress) -> BTreeSet<String> {
+    let takes_part = |step: &&mut Step<'_>| {
+        step.dependencies.versions == Versions::Aligned && !step.are_locked && step.wheels.is_some()
+    };
+    let mut part: Vec<_> = steps.iter_mut().filter(takes_part).collect();
+    let platforms: Vec<_> = part.iter().map(|step| step.platform).collect();
+    let wheels = part.iter().filter_map(|step| step.wheels.clone());
+    let (requests, mut resolutions): (Vec<_>, Vec<_>) = wheels.unzip();
+    let mut told = BTreeSet::new();
+    for package in resolve::align(&requests, &mut resolutions).await {
+        let versions = package.versions.iter();
+        let versions: Vec<_> = versions
+            .map(|(position, version)| format!("{version} on {}", platforms[*position]))
+            .collect();
+        let against = package.against.map(|position| platforms[position]);
+        let against = against.map_or_else(String::new, |platform| format!("on {platform}, "));
+        progress.warn(&format!(
+            "{} is not the same everywhere: {}; {against}{}",
+            package.package,
+            versions.join(", "),
+            package.why
+        ));
+        told.insert(package.package);
+    }
+    for (step, resolution) in part.iter_mut().zip(resolutions) {
+        if let Some((_, own)) = &mut step.wheels {
+            *own = resolution;
+        }
+    }
+    told
 }
 
 /// In an environment that is extended, a wheel can't take the place of a package that is there: its
@@ -282,56 +339,6 @@ fn no_python(project: &Project) -> Failure {
     .hint("use a base with a Python, such as \"debian:trixie\", or leave [dependencies] out")
 }
 
-/// The digest of all that `platform` asks for, and whether that is any wheel.
-async fn inputs(
-    project: &Project,
-    platform: Platform,
-    registries: &Registries,
-) -> anyhow::Result<(Digest, bool)> {
-    let (text, any) = match project.dependencies(platform) {
-        Some(dependencies) => {
-            let inputs = Inputs::read(&dependencies.inputs).await?;
-            (
-                json!([inputs.fingerprint(), secretless(&dependencies.indexes)]),
-                !inputs.requirements().is_empty(),
-            )
-        }
-        None => (json!(null), false),
-    };
-    let mut asked = json!({
-        "base": project.base.to_string(),
-        "python": project.python,
-        "system": project.system,
-        "dependencies": text,
-    });
-    if let Base::Image { location, .. } = &project.base {
-        asked["image"] = json!(base::on_disk(location, registries).await?);
-        asked["venv"] = json!(project.venv.as_ref().map(ToString::to_string));
-        asked["reuse-base"] = json!(
-            project
-                .dependencies(platform)
-                .is_some_and(|it| it.reuse_base)
-        );
-    }
-    Ok((Digest::of(&oci::json::canonical(&asked)), any))
-}
-
-fn secretless(indexes: &resolve::Indexes) -> serde_json::Value {
-    let clean = |urls: &[String]| {
-        urls.iter()
-            .map(|url| crate::fetch::without_secrets(url))
-            .collect::<Vec<_>>()
-    };
-    json!([
-        indexes
-            .default
-            .as_deref()
-            .map(crate::fetch::without_secrets),
-        clean(&indexes.extra),
-        clean(&indexes.find_links)
-    ])
-}
-
 fn preferences(old: Option<&LockedPlatform>, upgrade: &Upgrade) -> BTreeMap<String, String> {
     let kept = |name: &str| match upgrade {
         Upgrade::Nothing => true,
@@ -364,6 +371,14 @@ fn request(
     let mut request = Request::new(target, dependencies.inputs.clone(), store.index_cache());
     request.index = dependencies.indexes.clone();
     request.prefer = prefer;
+    let policies = dependencies.policies.clone();
+    request.constraints = policies.constraints;
+    request.overrides = policies.overrides;
+    request.exclude = policies.exclude;
+    request.formats = policies.formats;
+    request.pre_releases = policies.pre_releases;
+    request.require_hashes = policies.require_hashes;
+    request.sources = policies.sources;
     request
         .allow_downgrade
         .clone_from(&dependencies.allow_downgrade);

@@ -6,7 +6,7 @@ use std::error::Error as StdError;
 use tokio::sync::Semaphore;
 use uv_client::{ErrorKind, FlatIndexError, MetadataFormat, OwnedArchive, RegistryClient};
 use uv_distribution_filename::DistFilename;
-use uv_distribution_types::File;
+use uv_distribution_types::{File, IndexMetadataRef};
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 use uv_platform_tags::Tags;
@@ -302,8 +302,9 @@ pub(crate) async fn listing<'a>(
         }
     }
     let requests = Semaphore::new(CONCURRENT_REQUESTS);
+    let source = engine.sources.get(name).map(IndexMetadataRef::from);
     let ask = |client: &'a RegistryClient| {
-        client.simple_detail(name, None, engine.context.capabilities(), &requests)
+        client.simple_detail(name, source, engine.context.capabilities(), &requests)
     };
     // The resolver has just asked. Only an answer that must not be cached is asked for again.
     let answer = match ask(&engine.cached).await {

@@ -147,10 +147,11 @@ impl Entries {
 
     pub(crate) fn hasher(
         &self,
+        request: &Request,
         inputs: &Inputs,
         markers: &MarkerEnvironment,
     ) -> Result<HashStrategy, Error> {
-        let mode = if inputs.require_hashes {
+        let mode = if inputs.require_hashes || request.require_hashes {
             HashCheckingMode::Require
         } else {
             HashCheckingMode::Verify
@@ -179,7 +180,7 @@ impl Entries {
     }
 }
 
-fn package_name(name: &str) -> Result<PackageName, Error> {
+pub(crate) fn package_name(name: &str) -> Result<PackageName, Error> {
     PackageName::from_str(name).map_err(|error| Error::Invalid {
         place: Place::Given(name.to_owned()),
         message: error.to_string(),

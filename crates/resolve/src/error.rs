@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::downgrade::Downgrade;
+use crate::locked::UnfitLock;
 use crate::misfit::NoCompatibleWheel;
 use crate::target::Target;
 
@@ -76,11 +77,11 @@ pub enum Error {
         kind: NotAWheel,
     },
 
-    /// A requirements file that forbids wheels.
-    #[error("{} forbids wheels with --no-binary, and only wheels can be installed", path.display())]
+    /// Packages that are needed, and that must not come from wheels.
+    #[error("no-binary rules out wheels of {}, and only wheels can be installed", packages.join(", "))]
     NoBinary {
-        /// The file.
-        path: PathBuf,
+        /// Their names, sorted. At least one.
+        packages: Vec<String>,
     },
 
     /// An index or find-links location that is no URL.
@@ -95,6 +96,10 @@ pub enum Error {
     /// A package that has wheels, but none for the target.
     #[error(transparent)]
     NoCompatibleWheel(Box<NoCompatibleWheel>),
+
+    /// A lock file that has no wheel of some packages for the target.
+    #[error(transparent)]
+    UnfitLock(Box<UnfitLock>),
 
     /// A package that went far back for want of a wheel.
     #[error(transparent)]
@@ -176,9 +181,12 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoCompatibleWheel(error) => return Some(error.hint()),
+            Self::UnfitLock(error) => return Some(error.hint()),
             Self::Downgrade(error) => return Some(error.hint()),
             Self::NotAWheel { kind, .. } => return Some(kind.hint()),
-            Self::NoBinary { .. } => "remove the line: every package comes from a wheel here",
+            Self::NoBinary { .. } => {
+                "take them out of no-binary (in requirements files: `--no-binary`): this version builds nothing from sources"
+            }
             Self::RequiresPython { .. } => "use a base image with another Python version",
             Self::PackageNotFound { .. } => "check the spelling, or name the index that has it",
             Self::Unauthorized { .. } => {

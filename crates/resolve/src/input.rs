@@ -14,6 +14,8 @@ use uv_pypi_types::VerbatimParsedUrl;
 use uv_requirements_txt::RequirementsTxtRequirement;
 
 use crate::error::{Error, Place};
+use crate::formats::FormatOption;
+use crate::locked::{Document, LockFile};
 use crate::request::Indexes;
 use crate::{pyproject, requirements};
 
@@ -22,6 +24,8 @@ use crate::{pyproject, requirements};
 pub enum Input {
     /// A requirements file, as pip reads it. Relative paths in it are relative to its directory.
     RequirementsFile(PathBuf),
+    /// A requirements file whose requirements are constraints: they limit versions and add nothing.
+    ConstraintsFile(PathBuf),
     /// The dependencies that a pyproject.toml declares, without the project itself.
     Pyproject {
         /// The file.
@@ -29,6 +33,24 @@ pub enum Input {
         /// Extras (`[project.optional-dependencies]`) to add to `[project] dependencies`.
         extras: Vec<String>,
         /// Dependency groups to add.
+        groups: Vec<String>,
+    },
+    /// A `uv.lock`, which is obeyed: nothing is resolved. No other input may stand beside it.
+    UvLock {
+        /// The file.
+        path: PathBuf,
+        /// Extras of the project to add to its dependencies.
+        extras: Vec<String>,
+        /// Dependency groups to add. None are taken that are not named here.
+        groups: Vec<String>,
+    },
+    /// A `pylock.toml`, likewise.
+    Pylock {
+        /// The file.
+        path: PathBuf,
+        /// Extras to add.
+        extras: Vec<String>,
+        /// Dependency groups; the lock's default ones where none is named.
         groups: Vec<String>,
     },
     /// A requirement: `httpx>=0.27`. Relative paths in it are relative to the current directory.
@@ -42,8 +64,11 @@ pub struct Inputs {
     pub(crate) constraints: Vec<Entry>,
     pub(crate) index: Indexes,
     pub(crate) require_hashes: bool,
+    pub(crate) pre_releases: bool,
+    pub(crate) formats: Vec<FormatOption>,
     pub(crate) requires_python: Vec<(PathBuf, VersionSpecifiers)>,
     pub(crate) warnings: Vec<String>,
+    pub(crate) lock: Option<LockFile>,
 }
 
 /// A requirement, and what a requirements file adds to it.
@@ -61,12 +86,35 @@ impl Inputs {
         for input in inputs {
             match input {
                 Input::RequirementsFile(path) => requirements::read(path, &mut all).await?,
+                Input::ConstraintsFile(path) => {
+                    let mut read = Self::default();
+                    requirements::read(path, &mut read).await?;
+                    all.constraints.append(&mut read.requirements);
+                    all.constraints.append(&mut read.constraints);
+                    all.warnings.append(&mut read.warnings);
+                }
                 Input::Pyproject {
                     path,
                     extras,
                     groups,
                 } => {
                     pyproject::read(path, extras, groups, &mut all)?;
+                }
+                Input::UvLock {
+                    path,
+                    extras,
+                    groups,
+                } => {
+                    let document = |text: &str| toml::from_str(text).map(Document::Uv);
+                    all.lock = Some(read_lock(path, extras, groups, document)?);
+                }
+                Input::Pylock {
+                    path,
+                    extras,
+                    groups,
+                } => {
+                    let document = |text: &str| toml::from_str(text).map(Document::Pylock);
+                    all.lock = Some(read_lock(path, extras, groups, document)?);
                 }
                 Input::Requirement(text) => {
                     let directory = std::env::current_dir().unwrap_or_default();
@@ -76,7 +124,24 @@ impl Inputs {
                 }
             }
         }
-        Ok(all)
+        match &all.lock {
+            Some(lock) if inputs.len() > 1 => Err(Error::Invalid {
+                place: Place::File(lock.path.clone(), None),
+                message: "a lock is obeyed alone: nothing else may be required beside it"
+                    .to_owned(),
+            }),
+            _ => Ok(all),
+        }
+    }
+
+    /// Whether nothing is asked for. A lock counts as something.
+    pub fn is_empty(&self) -> bool {
+        self.requirements.is_empty() && self.lock.is_none()
+    }
+
+    /// Whether a lock decides the versions.
+    pub fn are_locked(&self) -> bool {
+        self.lock.is_some()
     }
 
     /// The requirements as written, apart from white space and the spelling of names. Sorted.
@@ -130,6 +195,30 @@ impl Inputs {
         }
         if self.require_hashes {
             line("require-hashes", "true");
+        }
+        if self.pre_releases {
+            line("pre", "true");
+        }
+        // Everything comes from wheels anyway: without a `no-binary` the others say nothing new.
+        let is_no_binary = |option: &FormatOption| matches!(option, FormatOption::NoBinary(_));
+        if self.formats.iter().any(is_no_binary) {
+            for option in &self.formats {
+                match option {
+                    FormatOption::OnlyBinary(value) => line("only-binary", value),
+                    FormatOption::NoBinary(value) => line("no-binary", value),
+                }
+            }
+        }
+        if let Some(lock) = &self.lock {
+            for (keyword, names) in [("extra", &lock.extras), ("group", &lock.groups)] {
+                let mut names: Vec<_> = names.iter().collect();
+                names.sort_unstable();
+                names.dedup();
+                for name in names {
+                    line(keyword, name);
+                }
+            }
+            line("lock", &lock.text);
         }
         text
     }
@@ -269,6 +358,44 @@ pub(crate) fn without_credentials(location: &str) -> String {
         .rsplit_once('@')
         .map_or(&rest[..end], |(_, host)| host);
     format!("{scheme}://{host}{}", &rest[end..])
+}
+
+fn read_lock(
+    path: &Path,
+    extras: &[String],
+    groups: &[String],
+    document: impl FnOnce(&str) -> Result<Document, toml::de::Error>,
+) -> Result<LockFile, Error> {
+    let text = read_text(path)?;
+    let document = document(&text).map_err(|error| syntax(path, &text, &error))?;
+    Ok(LockFile {
+        path: path.to_owned(),
+        extras: extras.to_vec(),
+        groups: groups.to_vec(),
+        text,
+        document,
+    })
+}
+
+pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::MissingFile {
+            path: path.to_owned(),
+        },
+        _ => Error::Unreadable {
+            path: path.to_owned(),
+            source,
+        },
+    })
+}
+
+/// What is wrong with a TOML document, and in which line.
+pub(crate) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Error {
+    let line = error.span().map(|span| pyproject::line(text, span.start));
+    Error::Invalid {
+        place: Place::File(path.to_owned(), line),
+        message: error.message().to_owned(),
+    }
 }
 
 fn lines(entries: &[Entry]) -> Vec<String> {

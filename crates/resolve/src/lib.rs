@@ -4,17 +4,21 @@
 //! of theirs appears in this crate's own. Nothing of the host reaches a result either: the Python
 //! version, the libc and the architecture are those of the [`Target`].
 
+mod align;
 mod context;
 mod diagnose;
 mod downgrade;
 mod entries;
 mod error;
+mod formats;
 #[cfg(test)]
 mod harness;
 mod input;
 mod installed;
+mod locked;
 mod misfit;
 mod provider;
+mod pylock;
 mod pyproject;
 mod request;
 mod requirements;
@@ -23,10 +27,14 @@ mod solution;
 mod tags;
 mod target;
 mod uv;
+mod uv_lock;
 
+pub use align::{Misaligned, align};
 pub use downgrade::Downgrade;
 pub use error::{Error, NotAWheel, Place};
+pub use formats::Formats;
 pub use input::{Input, Inputs, normalize_name};
+pub use locked::{UnfitEntry, UnfitLock};
 pub use misfit::{Misfit, NoCompatibleWheel, TagPart, WheelSeen};
 pub use request::{Indexes, InstalledPackage, Request};
 pub use resolution::{Pinned, ReplacedPackage, Resolution, SatisfiedPackage, WhyReplaced};

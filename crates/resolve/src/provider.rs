@@ -33,6 +33,8 @@ pub(crate) struct Provider<'a> {
     /// The installed packages that the indexes are asked for all the same.
     pub(crate) asked: &'a BTreeSet<PackageName>,
     pub(crate) markers: &'a MarkerEnvironment,
+    /// The one index that a package comes from.
+    pub(crate) sources: &'a BTreeMap<PackageName, IndexMetadata>,
     pub(crate) log: Arc<Log>,
 }
 
@@ -67,6 +69,7 @@ impl ResolverProvider for Provider<'_> {
             // Not an empty list of versions, from which the resolver would draw conclusions.
             return Ok(VersionsResponse::NotFound);
         }
+        let index = index.or_else(|| self.sources.get(package_name));
         self.indexes.get_package_versions(package_name, index).await
     }
 

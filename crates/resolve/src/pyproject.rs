@@ -14,7 +14,7 @@ use uv_pep440::VersionSpecifiers;
 use uv_pep508::MarkerTree;
 
 use crate::error::{Error, Place};
-use crate::input::{Entry, Inputs};
+use crate::input::{Entry, Inputs, read_text, syntax};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -55,22 +55,8 @@ pub(crate) fn read(
     groups: &[String],
     inputs: &mut Inputs,
 ) -> Result<(), Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::MissingFile {
-            path: path.to_owned(),
-        },
-        _ => Error::Unreadable {
-            path: path.to_owned(),
-            source,
-        },
-    })?;
-    let document: Document = toml::from_str(&text).map_err(|error| Error::Invalid {
-        place: Place::File(
-            path.to_owned(),
-            error.span().map(|span| line(&text, span.start)),
-        ),
-        message: error.message().to_owned(),
-    })?;
+    let text = read_text(path)?;
+    let document: Document = toml::from_str(&text).map_err(|error| syntax(path, &text, &error))?;
     let mut reader = Reader {
         path,
         text: &text,
@@ -293,7 +279,7 @@ impl Project {
 }
 
 /// The line, counted from 1, in which the byte at `position` is.
-fn line(text: &str, position: usize) -> usize {
+pub(crate) fn line(text: &str, position: usize) -> usize {
     text.get(..position)
         .map_or(1, |before| before.matches('\n').count() + 1)
 }

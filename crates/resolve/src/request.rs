@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::formats::Formats;
 use crate::input::Input;
 use crate::target::Target;
 
@@ -21,6 +22,14 @@ pub struct Request {
     pub overrides: Vec<String>,
     /// Packages that are left out, though something requires them.
     pub exclude: Vec<String>,
+    /// Which packages may not come from wheels. Options of requirements files add to it.
+    pub formats: Formats,
+    /// Whether versions before a release are as good as others, as with pip's `--pre`.
+    pub pre_releases: bool,
+    /// Whether every package must have a hash in the inputs.
+    pub require_hashes: bool,
+    /// The URL of the one index that a package comes from, by the package's name.
+    pub sources: BTreeMap<String, String>,
     /// Versions to take where they are allowed and fit, by name: those of an older lock, or of
     /// another target. They are preferred, not required.
     pub prefer: BTreeMap<String, String>,
@@ -47,6 +56,10 @@ impl Request {
             constraints: Vec::new(),
             overrides: Vec::new(),
             exclude: Vec::new(),
+            formats: Formats::default(),
+            pre_releases: false,
+            require_hashes: false,
+            sources: BTreeMap::new(),
             prefer: BTreeMap::new(),
             allow_downgrade: Vec::new(),
             installed: Vec::new(),

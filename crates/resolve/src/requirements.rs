@@ -1,25 +1,25 @@
 //! Requirements files, in pip's format, read by uv.
 //!
-//! Follows pip's reference, Requirements File Format. Of the options, `--no-binary` is refused (all
-//! packages come from wheels) and `--pre` and the like are named in a warning; `--only-binary` and
-//! `--prefer-binary` ask for what happens anyway.
+//! Follows pip's reference, Requirements File Format. Options of the installer's own, such as
+//! `--trusted-host`, are named in a warning; `--prefer-binary` asks for what happens anyway.
 
 use std::collections::BTreeSet;
 use std::error::Error as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use uv_client::{BaseClientBuilder, Connectivity};
-use uv_configuration::NoBinary;
 use uv_distribution_types::Requirement;
 use uv_pep508::Pep508Error;
 use uv_pypi_types::VerbatimParsedUrl;
 use uv_requirements_txt::{RequirementsTxt, RequirementsTxtFileError, SourceCache};
 
 use crate::error::{Error, Place};
+use crate::formats::FormatOption;
 use crate::input::{Entry, Inputs, parse_message};
+use crate::locked::normal;
 
 /// Options that uv's reader skips without a word.
-const SKIPPED: [&str; 3] = ["--pre", "--trusted-host", "--use-feature"];
+const SKIPPED: [&str; 2] = ["--trusted-host", "--use-feature"];
 
 /// Adds what the file at `path`, and those it includes, require.
 pub(crate) async fn read(path: &Path, inputs: &mut Inputs) -> Result<(), Error> {
@@ -39,11 +39,6 @@ pub(crate) async fn read(path: &Path, inputs: &mut Inputs) -> Result<(), Error> 
     let file = RequirementsTxt::parse_with_cache(&absolute, directory, &client, &mut contents)
         .await
         .map_err(|error| explain(&error, path, &contents))?;
-    if file.no_binary != NoBinary::None {
-        return Err(Error::NoBinary {
-            path: path.to_owned(),
-        });
-    }
 
     let place = Place::File(path.to_owned(), None);
     for entry in file.requirements.into_iter().chain(file.editables) {
@@ -72,8 +67,56 @@ pub(crate) async fn read(path: &Path, inputs: &mut Inputs) -> Result<(), Error> 
         .extend(file.find_links.into_iter().map(location));
     inputs.index.no_index |= file.no_index;
     inputs.require_hashes |= file.require_hashes;
+    let mut lines = Vec::new();
+    in_order(&absolute, &contents, &mut BTreeSet::new(), &mut lines);
+    inputs.pre_releases |= lines.iter().any(|line| line.trim() == "--pre");
+    inputs
+        .formats
+        .extend(lines.into_iter().filter_map(format_option));
     warn_of_skipped_options(path, &contents, inputs);
     Ok(())
+}
+
+/// The lines of a file with those of the files that it includes in their places, which is the order
+/// in which options count; uv's reader doesn't keep it.
+fn in_order<'a>(
+    path: &Path,
+    contents: &'a SourceCache,
+    within: &mut BTreeSet<PathBuf>,
+    lines: &mut Vec<&'a str>,
+) {
+    let found = contents.iter().find(|(known, _)| known.as_path() == path);
+    let Some((_, content)) = found else {
+        return;
+    };
+    if !within.insert(path.to_owned()) {
+        return;
+    }
+    for line in content.lines() {
+        let line = line.split(" #").next().unwrap_or_default().trim();
+        let included = ["--requirement", "--constraint", "-r", "-c"]
+            .iter()
+            .find_map(|option| line.strip_prefix(option));
+        match included {
+            Some(name) => {
+                let name = name.trim_start_matches(['=', ' ', '\t']);
+                let name = path.parent().unwrap_or(Path::new("/")).join(name);
+                in_order(&normal(&name), contents, within, lines);
+            }
+            None => lines.push(line),
+        }
+    }
+    within.remove(path);
+}
+
+fn format_option(line: &str) -> Option<FormatOption> {
+    let (option, value) = line.split_once(['=', ' ', '\t'])?;
+    let value = value.trim().to_owned();
+    match option {
+        "--only-binary" => Some(FormatOption::OnlyBinary(value)),
+        "--no-binary" => Some(FormatOption::NoBinary(value)),
+        _ => None,
+    }
 }
 
 fn warn_of_skipped_options(path: &Path, contents: &SourceCache, inputs: &mut Inputs) {

@@ -3,7 +3,7 @@
 //! No Python is asked for anything. Tags and markers are made from the target; the client takes
 //! proxies and certificates from the environment (`HTTPS_PROXY`, `SSL_CERT_FILE`), and nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -13,14 +13,14 @@ use uv_client::{
     FlatIndexEntries, RegistryClient, RegistryClientBuilder,
 };
 use uv_distribution::DistributionDatabase;
-use uv_distribution_types::{Dist, Index, IndexLocations, IndexUrl, RequiresPython};
+use uv_distribution_types::{Dist, Index, IndexLocations, IndexMetadata, IndexUrl, RequiresPython};
 use uv_normalize::PackageName;
 use uv_pep508::MarkerEnvironment;
 use uv_platform_tags::Tags;
 use uv_pypi_types::{Conflicts, ResolverMarkerEnvironment};
 use uv_resolver::{
     AllowedYanks, DefaultResolverProvider, FlatIndex, InMemoryIndex, Manifest, OptionsBuilder,
-    PythonRequirement, ResolveError, Resolver, ResolverEnvironment,
+    Prerelease, PrereleaseMode, PythonRequirement, ResolveError, Resolver, ResolverEnvironment,
 };
 use uv_types::{BuildContext as _, HashStrategy};
 
@@ -33,7 +33,7 @@ use crate::provider::{Log, Provider};
 use crate::request::{Indexes, Request};
 use crate::resolution::{Pinned, Resolution};
 use crate::solution::{Solution, sha256s};
-use crate::{diagnose, downgrade};
+use crate::{diagnose, downgrade, entries, locked};
 
 /// How many requests to indexes are under way at a time.
 pub(crate) const CONCURRENT_REQUESTS: usize = 50;
@@ -44,6 +44,9 @@ pub(crate) const CONCURRENT_REQUESTS: usize = 50;
 /// `tokio::join!`, and can share a cache.
 pub async fn resolve(request: &Request) -> Result<Resolution, Error> {
     let inputs = Inputs::read(&request.inputs).await?;
+    if let Some(lock) = &inputs.lock {
+        return locked::resolve(request, lock);
+    }
     let engine = Engine::new(request, &inputs).await?;
     let tags = request.target.uv_tags()?;
     match engine.solve(Some(&tags)).await {
@@ -51,6 +54,7 @@ pub async fn resolve(request: &Request) -> Result<Resolution, Error> {
             let wanted = solution.wanted(&engine);
             let resolution = solution.resolution(&engine)?;
             downgrade::check(&engine, &tags, &resolution, &wanted).await?;
+            check_formats(&engine, &resolution)?;
             Ok(resolution)
         }
         Err(error) => Err(diagnose::explain(&engine, &tags, error).await),
@@ -71,6 +75,8 @@ pub(crate) struct Engine<'a> {
     pub(crate) installed: Installed,
     manifest: Manifest,
     hasher: HashStrategy,
+    /// The one index that a package comes from.
+    pub(crate) sources: BTreeMap<PackageName, IndexMetadata>,
     /// What [`downgrade`] doesn't look at.
     free: Vec<PackageName>,
 }
@@ -99,9 +105,10 @@ impl<'a> Engine<'a> {
             request,
             inputs,
             manifest: entries.manifest(request, &markers)?,
-            hasher: entries.hasher(inputs, &markers)?,
+            hasher: entries.hasher(request, inputs, &markers)?,
             free: entries.free(request)?,
             installed: Installed::gather(request, inputs, &entries, &markers),
+            sources: sources(&request.sources)?,
             entries,
             markers,
             client,
@@ -150,6 +157,7 @@ impl<'a> Engine<'a> {
         let environment = environment(&self.markers);
         let options = OptionsBuilder::new()
             .build_options(context.build_options().clone())
+            .prerelease(self.pre_releases())
             .build();
         let indexes = DefaultResolverProvider::new(
             DistributionDatabase::new(
@@ -172,6 +180,7 @@ impl<'a> Engine<'a> {
             installed: &self.installed,
             asked,
             markers: &self.markers,
+            sources: &self.sources,
             log: Arc::clone(log),
         };
         let resolver = Resolver::new_custom_io(
@@ -196,6 +205,18 @@ impl<'a> Engine<'a> {
             graph: output.into(),
             index,
         })
+    }
+
+    fn pre_releases(&self) -> Prerelease {
+        let global = if self.request.pre_releases || self.inputs.pre_releases {
+            PrereleaseMode::Allow
+        } else {
+            PrereleaseMode::default()
+        };
+        Prerelease {
+            global,
+            ..Prerelease::default()
+        }
     }
 
     /// Whether a wheel may not be an old one: it may where an override sets the version, and where
@@ -249,6 +270,36 @@ impl<'a> Engine<'a> {
     }
 }
 
+/// Refuses wheels that should have been built from sources.
+fn check_formats(engine: &Engine<'_>, resolution: &Resolution) -> Result<(), Error> {
+    let formats = engine.request.formats.extended(&engine.inputs.formats);
+    let wheels = resolution.wheels.iter();
+    // A wheel that is named by its URL was not chosen among formats.
+    let refused = wheels.filter(|it| it.index.is_some() && !formats.allow_wheel(&it.name));
+    let packages: Vec<String> = refused.map(|wheel| wheel.name.clone()).collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    Err(Error::NoBinary { packages })
+}
+
+fn sources(
+    sources: &BTreeMap<String, String>,
+) -> Result<BTreeMap<PackageName, IndexMetadata>, Error> {
+    let parse = |(name, url): (&String, &String)| {
+        let index = index_url(url)?;
+        Ok((entries::package_name(name)?, IndexMetadata::from(index)))
+    };
+    sources.iter().map(parse).collect()
+}
+
+fn index_url(url: &str) -> Result<IndexUrl, Error> {
+    IndexUrl::parse(url, None).map_err(|error| Error::IndexUrl {
+        url: without_credentials(url),
+        message: error.to_string(),
+    })
+}
+
 fn check_python(request: &Request, inputs: &Inputs) -> Result<(), Error> {
     let version = request.target.python_full_version()?;
     match inputs
@@ -271,22 +322,16 @@ pub(crate) fn environment(markers: &MarkerEnvironment) -> ResolverEnvironment {
 
 /// Puts the request's indexes before those of the files, which only add to them.
 fn locations(request: &Indexes, files: &Indexes) -> Result<IndexLocations, Error> {
-    let parse = |url: &String| {
-        IndexUrl::parse(url, None).map_err(|error| Error::IndexUrl {
-            url: without_credentials(url),
-            message: error.to_string(),
-        })
-    };
     let mut indexes = Vec::new();
     for url in request.extra.iter().chain(&files.extra) {
-        indexes.push(Index::from_extra_index_url(parse(url)?));
+        indexes.push(Index::from_extra_index_url(index_url(url)?));
     }
     if let Some(url) = request.default.as_ref().or(files.default.as_ref()) {
-        indexes.push(Index::from_index_url(parse(url)?));
+        indexes.push(Index::from_index_url(index_url(url)?));
     }
     let mut find_links = Vec::new();
     for location in request.find_links.iter().chain(&files.find_links) {
-        find_links.push(Index::from_find_links(parse(location)?));
+        find_links.push(Index::from_find_links(index_url(location)?));
     }
     Ok(IndexLocations::new(
         indexes,

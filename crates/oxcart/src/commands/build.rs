@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use oci::Platform;
 
+use crate::asked;
 use crate::base::Bases;
 use crate::build::{self, Blobs, Built, Cache, Options, Supplies};
 use crate::cli::{BuildArgs, Global};
@@ -249,7 +250,7 @@ pub(super) fn lock(
     let old = Lock::read(&path)?;
     let why = match &old {
         None => Some("it does not exist".to_owned()),
-        Some(lock) => fetcher.wait(resolving::staleness(project, lock, platforms, registries))?,
+        Some(lock) => fetcher.wait(asked::staleness(project, lock, platforms, registries))?,
     };
     match (old, why) {
         (Some(lock), None) => Ok(lock),

@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
+use crate::asked;
 use crate::cli::{Global, LockArgs};
 use crate::diagnostics::Failure;
 use crate::fetch::Fetcher;
 use crate::lock::Lock;
+use crate::lock_diff;
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::registries::Registries;
@@ -31,17 +33,32 @@ pub(crate) fn run(global: &Global, args: &LockArgs) -> anyhow::Result<ExitCode> 
         let platforms = project.choose(&[])?;
         let why = match &old {
             None => Some("it does not exist".to_owned()),
-            Some(lock) => fetcher.wait(resolving::staleness(
+            Some(lock) => {
+                fetcher.wait(asked::staleness(&project, lock, &platforms, &registries))?
+            }
+        };
+        let Some(why) = why else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        let failure = stale(&path, &why);
+        let Some(old) = old else {
+            return Err(failure.into());
+        };
+        // That it is stale is the answer, whether or not there is another one to compare it with.
+        return Err(
+            match fetcher.wait(resolving::lock(
                 &project,
-                lock,
-                &platforms,
-                &registries,
-            ))?,
-        };
-        return match why {
-            None => Ok(ExitCode::SUCCESS),
-            Some(why) => Err(stale(&path, &why).into()),
-        };
+                Some(&old),
+                &Upgrade::Nothing,
+                means,
+            )) {
+                Ok(new) => {
+                    print_changes(&lock_diff::changes(&old, &new))?;
+                    failure.into()
+                }
+                Err(error) => failure.caused_by(error).into(),
+            },
+        );
     }
     let upgrade = match args.upgrade.as_deref() {
         None => Upgrade::Nothing,
@@ -52,6 +69,14 @@ pub(crate) fn run(global: &Global, args: &LockArgs) -> anyhow::Result<ExitCode> 
     lock.write(&path)?;
     super::print(&path.display().to_string())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What `lock` would change.
+fn print_changes(changes: &[String]) -> anyhow::Result<()> {
+    if changes.is_empty() {
+        return super::print("no package would change");
+    }
+    super::print(&changes.join("\n"))
 }
 
 /// The failure of a command that needs a lock that is up to date.

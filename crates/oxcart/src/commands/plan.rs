@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::asked;
 use crate::cli::{Global, PlanArgs};
 use crate::commands::bytes;
 use crate::fetch::Fetcher;
@@ -31,12 +32,7 @@ pub(crate) fn run(global: &Global, args: &PlanArgs) -> anyhow::Result<()> {
     let fresh = match &old {
         None => false,
         Some(lock) => fetcher
-            .wait(resolving::staleness(
-                &project,
-                lock,
-                &platforms,
-                &registries,
-            ))?
+            .wait(asked::staleness(&project, lock, &platforms, &registries))?
             .is_none(),
     };
     let lock = match old {

@@ -48,23 +48,56 @@ pub(crate) struct PythonTable {
 /// `[dependencies]`, `[platform.P.dependencies]`, `[profile.N.dependencies]`, …
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the keys of a table are independent of each other"
+)]
 pub(crate) struct DependenciesTable {
     pub(crate) requirements: Vec<PathBuf>,
     pub(crate) packages: Vec<String>,
     pub(crate) pyproject: bool,
+    /// A `uv.lock` or `pylock.toml`, instead of the three above.
+    pub(crate) lock: Option<PathBuf>,
     pub(crate) extras: Vec<String>,
     pub(crate) groups: Vec<String>,
     pub(crate) only_binary: Vec<String>,
+    pub(crate) no_binary: Vec<String>,
+    /// What happens anyway as long as nothing is built from sources.
     pub(crate) prefer_binary: bool,
+    pub(crate) build_from_source: Vec<String>,
+    /// Requirements, or files of them, that limit versions.
+    pub(crate) constraints: Vec<String>,
+    /// Requirements that replace those of the same name.
+    pub(crate) overrides: Vec<String>,
+    /// Packages that are left out.
+    pub(crate) exclude: Vec<String>,
+    pub(crate) pre_releases: bool,
+    pub(crate) require_hashes: bool,
+    /// The URL of the index that a package comes from.
+    pub(crate) sources: BTreeMap<String, String>,
     pub(crate) index: Option<String>,
     pub(crate) extra_indexes: Vec<String>,
     pub(crate) find_links: Vec<String>,
+    pub(crate) versions: Versions,
+    /// Nothing is said of large wheels.
+    pub(crate) allow_large: bool,
     /// Packages that may end at an old version because newer ones have no wheel.
     pub(crate) allow_downgrade: Vec<String>,
     /// Package name to what a faulty RECORD means.
     pub(crate) record: BTreeMap<String, Record>,
     /// Packages of the base's environment count as installed.
     pub(crate) reuse_base: bool,
+}
+
+/// Whether platforms agree on versions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Versions {
+    /// They do, where one version exists for all.
+    #[default]
+    Aligned,
+    /// Each has its own.
+    Independent,
 }
 
 /// What a faulty RECORD of a wheel means.

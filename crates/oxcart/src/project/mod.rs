@@ -11,7 +11,7 @@ use oci::{Encoder, Platform, TreePath};
 use registry::Reference;
 use uv_normalize::PackageName;
 
-pub(crate) use config::{ConfigTable, DebianTable, DependenciesTable, Record};
+pub(crate) use config::{ConfigTable, DebianTable, DependenciesTable, Record, Versions};
 
 use crate::credentials::Credentials;
 use crate::diagnostics::{Failure, nearest};
@@ -79,10 +79,29 @@ impl fmt::Display for Base {
 pub(crate) struct Dependencies {
     pub(crate) inputs: Vec<resolve::Input>,
     pub(crate) indexes: resolve::Indexes,
+    pub(crate) policies: Policies,
+    pub(crate) versions: Versions,
+    pub(crate) allow_large: bool,
     pub(crate) allow_downgrade: Vec<String>,
     pub(crate) record: BTreeMap<PackageName, Record>,
     /// Whether packages of the base's environment count as installed.
     pub(crate) reuse_base: bool,
+}
+
+/// How packages are chosen, beside what is required.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Policies {
+    pub(crate) constraints: Vec<String>,
+    pub(crate) overrides: Vec<String>,
+    /// Normalised names.
+    pub(crate) exclude: Vec<String>,
+    pub(crate) formats: resolve::Formats,
+    /// The packages and `:all:` that `no-binary` names.
+    pub(crate) no_binary: Vec<String>,
+    pub(crate) pre_releases: bool,
+    pub(crate) require_hashes: bool,
+    /// Normalised name to the URL of an index.
+    pub(crate) sources: BTreeMap<String, String>,
 }
 
 /// Files of the project that enter the image.
@@ -156,6 +175,7 @@ impl Project {
                 .iter()
                 .chain(&indexes.extra)
                 .chain(&indexes.find_links)
+                .chain(dependencies.policies.sources.values())
                 .map(String::as_str)
         }))
     }
@@ -350,30 +370,10 @@ impl Checker {
     }
 
     fn dependencies(&self, table: &DependenciesTable) -> Result<Dependencies, Failure> {
-        let mut inputs = Vec::new();
-        for path in &table.requirements {
-            inputs.push(resolve::Input::RequirementsFile(
-                self.existing(path, "requirements file")?,
-            ));
-        }
-        if table.pyproject {
-            inputs.push(resolve::Input::Pyproject {
-                path: self.existing(Path::new("pyproject.toml"), "pyproject.toml")?,
-                extras: table.extras.clone(),
-                groups: table.groups.clone(),
-            });
-        } else if !table.extras.is_empty() || !table.groups.is_empty() {
-            return Err(self
-                .fault("[dependencies] has extras or groups, and nothing that they are of")
-                .hint("add `pyproject = true`"));
-        }
-        inputs.extend(
-            table
-                .packages
-                .iter()
-                .cloned()
-                .map(resolve::Input::Requirement),
-        );
+        let inputs = match &table.lock {
+            Some(lock) => vec![self.lock_input(table, lock)?],
+            None => self.inputs(table)?,
+        };
         let record = table
             .record
             .iter()
@@ -397,10 +397,159 @@ impl Checker {
                 find_links: table.find_links.clone(),
                 no_index: false,
             },
+            policies: self.policies(table)?,
+            versions: table.versions,
+            allow_large: table.allow_large,
             allow_downgrade: table.allow_downgrade.clone(),
             record,
             reuse_base: table.reuse_base,
         })
+    }
+
+    fn policies(&self, table: &DependenciesTable) -> Result<Policies, Failure> {
+        if let [first, ..] = &table.build_from_source[..] {
+            return Err(self
+                .fault(&format!("[dependencies] build-from-source: `{first}`"))
+                .hint("building from sources is not available in this version: build a wheel elsewhere and name its directory with find-links"));
+        }
+        let name = |key: &str, text: &str| {
+            resolve::normalize_name(text).map_err(|error| {
+                self.fault(&format!(
+                    "[dependencies] {key}: `{text}` is no package name"
+                ))
+                .caused_by(error)
+            })
+        };
+        let (mut formats, is_all) = (resolve::Formats::default(), |it: &String| it == ":all:");
+        if table.only_binary.iter().any(is_all) && table.no_binary.iter().any(is_all) {
+            return Err(self
+                .fault("[dependencies] only-binary and no-binary both have `:all:`")
+                .hint("keep one of them: a name wins over `:all:`"));
+        }
+        // The order of keys means nothing, and a later option wins over an earlier one: `:all:` goes
+        // first.
+        for all in [true, false] {
+            let chosen = |values: &[String]| -> Result<Vec<String>, Failure> {
+                let values = values.iter().filter(|it| is_all(it) == all);
+                values
+                    .map(|it| {
+                        if it.starts_with(':') {
+                            Ok(it.clone())
+                        } else {
+                            name("only-binary, no-binary", it)
+                        }
+                    })
+                    .collect()
+            };
+            for value in chosen(&table.only_binary)? {
+                formats.only_binary(&value);
+            }
+            for value in chosen(&table.no_binary)? {
+                formats.no_binary(&value);
+            }
+        }
+        let exclude = table.exclude.iter().map(|it| name("exclude", it));
+        let sources = table.sources.iter();
+        let sources = sources.map(|(it, url)| Ok((name("sources", it)?, url.clone())));
+        Ok(Policies {
+            constraints: self.constraints(table).1,
+            overrides: table.overrides.clone(),
+            exclude: exclude.collect::<Result<_, Failure>>()?,
+            formats,
+            no_binary: table.no_binary.clone(),
+            pre_releases: table.pre_releases,
+            require_hashes: table.require_hashes,
+            sources: sources.collect::<Result<_, Failure>>()?,
+        })
+    }
+
+    /// The constraints that are files, and those that are requirements.
+    fn constraints(&self, table: &DependenciesTable) -> (Vec<PathBuf>, Vec<String>) {
+        let is_file = |it: &&String| {
+            let is_named_so = Path::new(it.as_str())
+                .extension()
+                .is_some_and(|it| it == "txt" || it == "in");
+            is_named_so || self.directory.join(it.as_str()).is_file()
+        };
+        let (files, texts): (Vec<_>, Vec<_>) = table.constraints.iter().partition(is_file);
+        let files = files.into_iter().map(PathBuf::from).collect();
+        (files, texts.into_iter().cloned().collect())
+    }
+
+    /// What is required, where no lock says so.
+    fn inputs(&self, table: &DependenciesTable) -> Result<Vec<resolve::Input>, Failure> {
+        let mut inputs = Vec::new();
+        for path in &table.requirements {
+            inputs.push(resolve::Input::RequirementsFile(
+                self.existing(path, "requirements file")?,
+            ));
+        }
+        for path in self.constraints(table).0 {
+            inputs.push(resolve::Input::ConstraintsFile(
+                self.existing(&path, "constraints file")?,
+            ));
+        }
+        if table.pyproject {
+            inputs.push(resolve::Input::Pyproject {
+                path: self.existing(Path::new("pyproject.toml"), "pyproject.toml")?,
+                extras: table.extras.clone(),
+                groups: table.groups.clone(),
+            });
+        } else if !table.extras.is_empty() || !table.groups.is_empty() {
+            return Err(self
+                .fault("[dependencies] has extras or groups, and nothing that they are of")
+                .hint("add `pyproject = true`, or `lock = \"uv.lock\"`"));
+        }
+        inputs.extend(
+            table
+                .packages
+                .iter()
+                .cloned()
+                .map(resolve::Input::Requirement),
+        );
+        Ok(inputs)
+    }
+
+    /// Another tool's lock, which stands alone.
+    fn lock_input(
+        &self,
+        table: &DependenciesTable,
+        lock: &Path,
+    ) -> Result<resolve::Input, Failure> {
+        let beside = [
+            ("requirements", !table.requirements.is_empty()),
+            ("packages", !table.packages.is_empty()),
+            ("pyproject", table.pyproject),
+            ("constraints", !table.constraints.is_empty()),
+            ("overrides", !table.overrides.is_empty()),
+            ("exclude", !table.exclude.is_empty()),
+            ("no-binary", !table.no_binary.is_empty()),
+        ];
+        if let Some((key, _)) = beside.iter().find(|(_, is_there)| *is_there) {
+            return Err(self
+                .fault(&format!("[dependencies] has both lock and {key}"))
+                .hint("a lock says everything: keep one of them"));
+        }
+        let path = self.existing(lock, "lock")?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let (extras, groups) = (table.extras.clone(), table.groups.clone());
+        if name == "pylock.toml" || (name.starts_with("pylock.") && name.ends_with(".toml")) {
+            return Ok(resolve::Input::Pylock {
+                path,
+                extras,
+                groups,
+            });
+        }
+        if name == "uv.lock" {
+            return Ok(resolve::Input::UvLock {
+                path,
+                extras,
+                groups,
+            });
+        }
+        Err(self
+            .fault(&format!("[dependencies] lock is `{}`", lock.display()))
+            .hint("name a uv.lock, a pylock.toml or a pylock.NAME.toml"))
     }
 
     fn existing(&self, path: &Path, what: &str) -> Result<PathBuf, Failure> {

@@ -26,7 +26,7 @@ fn a_requirements_file_is_read_with_what_it_includes() {
         &format!(
             "# comment\n-r more/base.txt\n--index-url https://ann:s3cret@one.example/simple\n\
              --extra-index-url https://two.example/simple\n-f https://three.example/links\n\
-             --only-binary :all:\n--prefer-binary\n--pre\n\
+             --only-binary :all:\n--prefer-binary\n--trusted-host one.example\n\
              httpx == 0.27.* ; python_version<'4' --hash=sha256:{hash}\n\
              local @ ./wheels/local-1.0-py3-none-any.whl\n"
         ),
@@ -50,7 +50,7 @@ fn a_requirements_file_is_read_with_what_it_includes() {
         panic!("{:?}", inputs.warnings())
     };
     assert!(
-        warning.ends_with("requirements.txt: --pre has no effect"),
+        warning.ends_with("requirements.txt: --trusted-host has no effect"),
         "{warning}"
     );
     insta::assert_snapshot!(inputs.fingerprint());
@@ -143,7 +143,6 @@ fn mistakes_are_placed() {
         "flask\n-r broken.txt\n",
         "flask\n-r missing.txt\n",
         "flask\n-c broken.txt\n",
-        "flask\n--no-binary numpy\n",
         "flask\n--what-is-this\n",
         "-r https://example.org/requirements.txt\n",
     ] {

@@ -361,3 +361,105 @@ fn the_cache_answers_without_the_network() {
     assert_eq!(resolve(&request).unwrap(), online);
     assert_eq!(harness.index.requests("*"), 0);
 }
+
+/// An index with a source archive that is newer than the only wheel.
+fn with_newer_sources() -> Harness {
+    let harness = Harness::with(&["demo-1.0-py3-none-any.whl", "pure-1.0-py3-none-any.whl"]);
+    harness
+        .index
+        .add_file("demo", "demo-1.1.tar.gz", b"sources");
+    harness
+}
+
+#[test]
+fn any_wheel_beats_a_newer_source_archive() {
+    let harness = with_newer_sources();
+    for text in [
+        "demo\n",
+        "--prefer-binary\ndemo\n",
+        "--only-binary demo\ndemo\n",
+    ] {
+        let file = harness.file("requirements.txt", text);
+        let request = harness.request(arm64(), vec![Input::RequirementsFile(file)]);
+        assert_eq!(pins(&resolve(&request).unwrap()), ["demo==1.0"], "{text}");
+    }
+}
+
+#[test]
+fn what_must_not_come_from_a_wheel_is_refused_where_it_is_needed() {
+    let harness = with_newer_sources();
+    harness.file("more.txt", "--no-binary :all:\n");
+    let check = |text: &str, expected: Option<&[&str]>| {
+        let file = harness.file("requirements.txt", text);
+        let request = harness.request(arm64(), vec![Input::RequirementsFile(file)]);
+        match (resolve(&request), expected) {
+            (Ok(_), None) => {}
+            (Err(crate::Error::NoBinary { packages }), Some(expected)) => {
+                assert_eq!(packages, expected, "{text}");
+            }
+            (other, _) => panic!("{text}: {other:?}"),
+        }
+    };
+    check("--no-binary other\ndemo\n", None);
+    check("--no-binary demo\ndemo\npure\n", Some(&["demo"]));
+    check("-r more.txt\ndemo\npure\n", Some(&["demo", "pure"]));
+    check(
+        "-r more.txt\n--only-binary=pure\ndemo\npure\n",
+        Some(&["demo"]),
+    );
+    check(
+        "--only-binary=pure\n-r more.txt\ndemo\npure\n",
+        Some(&["demo", "pure"]),
+    );
+    check("-r more.txt\n--no-binary :none:\ndemo\npure\n", None);
+    let mut request = harness.request(arm64(), requirements_of(&["demo"]));
+    request.formats.no_binary(":all:");
+    insta::assert_snapshot!(harness.told(&resolve(&request).unwrap_err()), @r"
+    no-binary rules out wheels of demo, and only wheels can be installed
+    hint: take them out of no-binary (in requirements files: `--no-binary`): this version builds nothing from sources
+    ");
+}
+
+#[test]
+fn pre_releases_are_taken_where_allowed() {
+    let harness = Harness::with(&["demo-1.0-py3-none-any.whl", "demo-1.1rc1-py3-none-any.whl"]);
+    assert_eq!(pins(&harness.resolve(&["demo"]).unwrap()), ["demo==1.0"]);
+    let mut request = harness.request(arm64(), requirements_of(&["demo"]));
+    request.pre_releases = true;
+    assert_eq!(pins(&resolve(&request).unwrap()), ["demo==1.1rc1"]);
+    let file = harness.file("requirements.txt", "--pre\ndemo\n");
+    let request = harness.request(arm64(), vec![Input::RequirementsFile(file)]);
+    assert_eq!(pins(&resolve(&request).unwrap()), ["demo==1.1rc1"]);
+}
+
+#[test]
+fn a_package_can_have_an_index_of_its_own() {
+    let harness = Harness::with(&[
+        "app-1.0-py3-none-any.whl needs=torch",
+        "torch-2.2-py3-none-any.whl",
+        "other-1.0-py3-none-any.whl",
+    ]);
+    let builds = PackageIndex::of([
+        &wheel("torch-2.1+cpu-py3-none-any.whl needs=other"),
+        &wheel("app-9.0-py3-none-any.whl"),
+    ]);
+    let mut request = harness.request(arm64(), requirements_of(&["app"]));
+    request.sources = [("Torch".to_owned(), builds.url())].into();
+    let resolution = resolve(&request).unwrap();
+    assert_eq!(
+        pins(&resolution),
+        ["app==1.0", "other==1.0", "torch==2.1+cpu"]
+    );
+    assert_eq!(resolution.wheels[2].index, Some(builds.url()));
+    assert_eq!(harness.index.requests("/simple/torch/"), 0);
+}
+
+#[test]
+fn a_file_of_constraints_adds_nothing() {
+    let harness = Harness::with(&["demo-1.0-py3-none-any.whl", "demo-1.1-py3-none-any.whl"]);
+    let file = harness.file("limits.txt", "demo<1.1\nunused==3\n");
+    let mut inputs = requirements_of(&["demo"]);
+    inputs.push(Input::ConstraintsFile(file));
+    let found = resolve(&harness.request(arm64(), inputs)).unwrap();
+    assert_eq!(pins(&found), ["demo==1.0"]);
+}
