@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod bench_lock;
 mod bench_push;
 mod ci;
 mod golden;
@@ -54,6 +55,8 @@ enum Command {
 enum Bench {
     /// Layer building against `uv pip install; tar; pigz`, as a Markdown table.
     Layers(bench::Options),
+    /// Locking against `uv pip compile`, as a Markdown table.
+    Lock(bench_lock::Options),
     /// Pushing to docker-registry on the loopback interface against skopeo, as a Markdown table.
     Push(bench_push::Options),
 }
@@ -63,6 +66,7 @@ fn main() -> anyhow::Result<()> {
         Command::Ci => ci::run_all(),
         Command::Test { filters } => test::run(&filters),
         Command::Bench(Bench::Layers(options)) => bench::layers(&options),
+        Command::Bench(Bench::Lock(options)) => bench_lock::lock(&options),
         Command::Bench(Bench::Push(options)) => bench_push::push(&options),
         Command::Golden => golden::write(),
         Command::E2ePackages => {
