@@ -11,24 +11,19 @@ use serde_json::Value;
 use crate::measure::{Usage, measure};
 use crate::packages;
 use crate::table::{self, Table, median, mega};
-use crate::tools::{cache, cargo, root, run, target_directory, which};
+use crate::tools::{run, which};
+use crate::workbench::{self, Common, PROFILE, PROJECT, Workbench};
 
-const PROJECT: &str = "images/genascope-backend";
-const PROFILE: &str = "ml";
 const PLATFORM: &str = "linux/arm64";
 
 /// What to measure, and how often.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// How many rounds; the table has medians.
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
+    #[command(flatten)]
+    common: Common,
     /// The store with the wheels; what is missing in it is downloaded first.
     #[arg(long)]
     store: Option<PathBuf>,
-    /// Measure this oxcart, instead of a release build of the workspace.
-    #[arg(long)]
-    oxcart: Option<PathBuf>,
     /// Leave out `gzip -6`, which takes half a minute a round.
     #[arg(long)]
     no_gzip: bool,
@@ -37,21 +32,15 @@ pub(crate) struct Options {
 /// Measures, and prints a Markdown table.
 pub(crate) fn layers(options: &Options) -> anyhow::Result<()> {
     let bench = Bench::prepare(options)?;
-    let mut rounds = Vec::new();
-    for number in 1..=options.rounds.max(1) {
-        let round = bench.round(options)?;
-        eprintln!("round {number}: {round:?}");
-        rounds.push(round);
-    }
+    let rounds = options.common.rounds(|| bench.round(options))?;
     bench.print(&rounds)
 }
 
 /// Everything that the rounds use, made before any clock runs.
 struct Bench {
-    oxcart: PathBuf,
+    workbench: Workbench,
     uv: PathBuf,
     store: PathBuf,
-    work: tempfile::TempDir,
     wheels: Vec<PathBuf>,
     threads: usize,
 }
@@ -77,37 +66,20 @@ struct Round {
 
 impl Bench {
     fn prepare(options: &Options) -> anyhow::Result<Self> {
-        let oxcart = match &options.oxcart {
-            Some(program) => std::path::absolute(program)?,
-            None => release_build()?,
-        };
         for tool in ["tar", "pigz", "gzip"] {
             which(tool).with_context(|| format!("`{tool}` is missing: install Debian's {tool}"))?;
         }
-        let store = match &options.store {
-            Some(store) => std::path::absolute(store)?,
-            None => cache()?.join("test-store"),
-        };
+        let store = workbench::store(options.store.as_deref())?;
         let beside = store
             .parent()
             .context("the store has no parent directory")?;
-        fs::create_dir_all(beside)?;
         let mut bench = Self {
-            oxcart,
+            workbench: Workbench::new(&options.common, beside)?,
             uv: packages::oracles()?.join("uv"),
             store: store.clone(),
-            // On the store's file system, where its files can be linked.
-            work: tempfile::Builder::new()
-                .prefix("bench-")
-                .tempdir_in(beside)?,
             wheels: Vec::new(),
             threads: std::thread::available_parallelism()?.get(),
         };
-        let mut copy = Command::new("cp");
-        run(copy
-            .arg("-r")
-            .arg(root().join(PROJECT))
-            .arg(bench.path("project")))?;
         // Downloads what is missing, then leaves the given store alone.
         run(&mut bench.oxcart(&[]))?;
         let mut link = Command::new("cp");
@@ -118,11 +90,11 @@ impl Bench {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.work.path().join(name)
+        self.workbench.path(name)
     }
 
     fn oxcart(&self, options: &[&str]) -> Command {
-        let mut command = Command::new(&self.oxcart);
+        let mut command = Command::new(&self.workbench.oxcart);
         command.args([
             "build",
             "--quiet",
@@ -332,18 +304,6 @@ impl Bench {
             table::version(Path::new("pigz"))?,
         ))
     }
-}
-
-/// The first one compiles the resolver too: about eight minutes on four cores.
-pub(crate) fn release_build() -> anyhow::Result<PathBuf> {
-    run(&mut cargo([
-        "build",
-        "--release",
-        "--locked",
-        "--package",
-        "oxcart",
-    ]))?;
-    Ok(target_directory()?.join("release/oxcart"))
 }
 
 /// The bytes of the layers that hold wheels.

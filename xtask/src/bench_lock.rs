@@ -6,45 +6,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::bench::release_build;
 use crate::measure::{Usage, measure};
 use crate::packages;
 use crate::table::{self, Table};
-use crate::tools::{cache, root, run};
+use crate::tools::cache;
+use crate::workbench::{Common, PROFILE, PROJECT, Workbench};
 
-const PROJECT: &str = "images/genascope-backend";
-const PROFILE: &str = "ml";
 /// What uv calls the two platforms, with the base's glibc.
 const PLATFORMS: [&str; 2] = ["x86_64-manylinux_2_40", "aarch64-manylinux_2_40"];
 const PYTHON: &str = "3.13";
 
-/// What to measure, and how often.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Options {
-    /// How many rounds; the table has medians.
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// Measure this oxcart, instead of a release build of the workspace.
-    #[arg(long)]
-    oxcart: Option<PathBuf>,
-}
-
 /// Measures, and prints a Markdown table.
-pub(crate) fn lock(options: &Options) -> anyhow::Result<()> {
+pub(crate) fn lock(options: &Common) -> anyhow::Result<()> {
     let bench = Bench::prepare(options)?;
-    let mut rounds = Vec::new();
-    for number in 1..=options.rounds.max(1) {
-        let round = bench.round()?;
-        eprintln!("round {number}: {round:?}");
-        rounds.push(round);
-    }
+    let rounds = options.rounds(|| bench.round())?;
     bench.print(&rounds)
 }
 
 struct Bench {
-    oxcart: PathBuf,
+    workbench: Workbench,
     uv: PathBuf,
-    work: tempfile::TempDir,
 }
 
 /// With nothing cached, and again.
@@ -62,30 +43,15 @@ struct Round {
 }
 
 impl Bench {
-    fn prepare(options: &Options) -> anyhow::Result<Self> {
-        let oxcart = match &options.oxcart {
-            Some(program) => std::path::absolute(program)?,
-            None => release_build()?,
-        };
-        let beside = cache()?;
-        fs::create_dir_all(&beside)?;
-        let bench = Self {
-            oxcart,
+    fn prepare(options: &Common) -> anyhow::Result<Self> {
+        Ok(Self {
+            workbench: Workbench::new(options, &cache()?)?,
             uv: packages::oracles()?.join("uv"),
-            work: tempfile::Builder::new()
-                .prefix("bench-")
-                .tempdir_in(beside)?,
-        };
-        let mut copy = Command::new("cp");
-        run(copy
-            .arg("-r")
-            .arg(root().join(PROJECT))
-            .arg(bench.path("project")))?;
-        Ok(bench)
+        })
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.work.path().join(name)
+        self.workbench.path(name)
     }
 
     fn round(&self) -> anyhow::Result<Round> {
@@ -109,7 +75,7 @@ impl Bench {
     fn oxcart(&self) -> anyhow::Result<Usage> {
         let lock = self.path("project").join(format!("oxcart.{PROFILE}.lock"));
         let _ = fs::remove_file(lock);
-        let mut command = Command::new(&self.oxcart);
+        let mut command = Command::new(&self.workbench.oxcart);
         command
             .args(["lock", "--quiet", "--profile", PROFILE, "--project"])
             .arg(self.path("project"))

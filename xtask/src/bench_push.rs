@@ -10,45 +10,32 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use crate::bench::release_build;
 use crate::measure::{Usage, measure};
 use crate::table::{self, Table, mega};
-use crate::tools::{cache, root, run, which};
-
-const PROJECT: &str = "images/genascope-backend";
-const PROFILE: &str = "ml";
+use crate::tools::{run, which};
+use crate::workbench::{self, Common, PROFILE, PROJECT, Workbench};
 
 /// What to measure, and how often.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// How many rounds; the table has medians.
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
+    #[command(flatten)]
+    common: Common,
     /// The store with the wheels; what is missing in it is downloaded first.
     #[arg(long)]
     store: Option<PathBuf>,
-    /// Measure this oxcart, instead of a release build of the workspace.
-    #[arg(long)]
-    oxcart: Option<PathBuf>,
 }
 
 /// Measures, and prints a Markdown table.
 pub(crate) fn push(options: &Options) -> anyhow::Result<()> {
     let bench = Bench::prepare(options)?;
-    let mut rounds = Vec::new();
-    for number in 1..=options.rounds.max(1) {
-        let round = bench.round()?;
-        eprintln!("round {number}: {round:?}");
-        rounds.push(round);
-    }
+    let rounds = options.common.rounds(|| bench.round())?;
     bench.print(&rounds)
 }
 
 /// Everything that the rounds use, made before any clock runs.
 struct Bench {
-    oxcart: PathBuf,
+    workbench: Workbench,
     store: PathBuf,
-    work: tempfile::TempDir,
 }
 
 /// A first push, and one with nothing to do.
@@ -68,40 +55,23 @@ struct Round {
 
 impl Bench {
     fn prepare(options: &Options) -> anyhow::Result<Self> {
-        let oxcart = match &options.oxcart {
-            Some(program) => std::path::absolute(program)?,
-            None => release_build()?,
-        };
         for tool in ["docker-registry", "skopeo"] {
             which(tool).with_context(|| format!("`{tool}` is missing: install Debian's {tool}"))?;
         }
-        let store = match &options.store {
-            Some(store) => std::path::absolute(store)?,
-            None => cache()?.join("test-store"),
-        };
+        let store = workbench::store(options.store.as_deref())?;
         let beside = store
             .parent()
             .context("the store has no parent directory")?;
-        fs::create_dir_all(beside)?;
         let bench = Self {
-            oxcart,
-            // On the store's file system.
-            work: tempfile::Builder::new()
-                .prefix("bench-")
-                .tempdir_in(beside)?,
+            workbench: Workbench::new(&options.common, beside)?,
             store,
         };
-        let mut copy = Command::new("cp");
-        run(copy
-            .arg("-r")
-            .arg(root().join(PROJECT))
-            .arg(bench.path("project")))?;
         run(bench.build().arg("--output").arg(bench.layout()))?;
         Ok(bench)
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.work.path().join(name)
+        self.workbench.path(name)
     }
 
     fn layout(&self) -> String {
@@ -117,7 +87,7 @@ impl Bench {
     }
 
     fn oxcart(&self) -> Command {
-        let mut command = Command::new(&self.oxcart);
+        let mut command = Command::new(&self.workbench.oxcart);
         command.arg("--store").arg(&self.store);
         command
     }

@@ -16,6 +16,7 @@ mod packages;
 mod table;
 mod test;
 mod tools;
+mod workbench;
 
 use std::path::PathBuf;
 
@@ -56,7 +57,7 @@ enum Bench {
     /// Layer building against `uv pip install; tar; pigz`, as a Markdown table.
     Layers(bench::Options),
     /// Locking against `uv pip compile`, as a Markdown table.
-    Lock(bench_lock::Options),
+    Lock(workbench::Common),
     /// Pushing to docker-registry on the loopback interface against skopeo, as a Markdown table.
     Push(bench_push::Options),
 }

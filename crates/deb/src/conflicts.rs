@@ -21,41 +21,42 @@ pub(crate) struct Party<'a> {
 
 impl<'a> Party<'a> {
     pub(crate) fn of(package: &'a Package, on: &Architecture) -> Result<Self, SolveError> {
-        let Package {
-            name,
-            version,
-            provides,
-            conflicts,
-            breaks,
-            ..
-        } = package;
-        let conflicts = declared(name, version, [conflicts, breaks], on)?;
-        Ok(Self {
-            name,
-            version,
-            provides,
-            conflicts,
-        })
+        let fields = [&package.conflicts, &package.breaks];
+        Self::new(
+            &package.name,
+            &package.version,
+            &package.provides,
+            fields,
+            on,
+        )
     }
 
     pub(crate) fn of_installed(
         package: &'a Installed,
         on: &Architecture,
     ) -> Result<Self, SolveError> {
-        let Installed {
-            name,
-            version,
-            provides,
-            conflicts,
-            breaks,
-            ..
-        } = package;
-        let conflicts = declared(name, version, [conflicts, breaks], on)?;
+        let fields = [&package.conflicts, &package.breaks];
+        Self::new(
+            &package.name,
+            &package.version,
+            &package.provides,
+            fields,
+            on,
+        )
+    }
+
+    fn new(
+        name: &'a str,
+        version: &'a Version,
+        provides: &'a [(String, Option<Version>)],
+        fields: [&Relations; 2],
+        on: &Architecture,
+    ) -> Result<Self, SolveError> {
         Ok(Self {
             name,
             version,
             provides,
-            conflicts,
+            conflicts: declared(name, version, fields, on)?,
         })
     }
 

@@ -12,7 +12,7 @@ pub fn describe(media_type: MediaType, bytes: &[u8]) -> Descriptor {
 }
 
 /// A descriptor from its three required fields.
-pub(crate) fn refer(media_type: MediaType, digest: &Digest, size: u64) -> Descriptor {
+pub fn refer(media_type: MediaType, digest: &Digest, size: u64) -> Descriptor {
     let digest: Sha256Digest = digest
         .hex()
         .parse()

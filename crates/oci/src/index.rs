@@ -55,7 +55,7 @@ pub fn select(index: &ImageIndex, platform: Platform) -> Result<&Descriptor, Vec
 }
 
 /// Whether an image for `found` runs on `wanted`. `v8` is what arm64 without a variant means.
-pub fn serves(found: &oci_spec::image::Platform, wanted: Platform) -> bool {
+fn serves(found: &oci_spec::image::Platform, wanted: Platform) -> bool {
     let variant = match (wanted, found.variant().as_deref()) {
         (Platform::Arm64, Some("v8")) => None,
         (_, variant) => variant,

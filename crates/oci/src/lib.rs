@@ -46,15 +46,15 @@ mod verify;
 
 pub use archive::ArchiveWriter;
 pub use artifact::{Artifact, ArtifactFile, EMPTY};
-pub use atomic::{AtomicFile, is_unfinished, sync_directory};
+pub use atomic::AtomicFile;
 pub use config::Runtime;
-pub use descriptor::{annotation, describe, digest_of, is_index, is_manifest};
+pub use descriptor::{annotation, describe, digest_of, is_index, is_manifest, refer};
 pub use digest::{DiffId, Digest, DigestError, HashingWriter};
 pub use encoder::{Encoder, EncoderError};
 pub use exact_copy::BoxError;
 pub use fault::{Fault, FaultKind};
 pub use image::{Base, Image, ImageError, ImageSpec, LayerSpec};
-pub use index::{Index, platform_text, select, serves};
+pub use index::{Index, platform_text, select};
 pub use inflate::InflateError;
 pub use layer::{BodyFault, EncodeError, Encoded, Layer, Mismatch, Options, Output};
 pub use layout::LayoutWriter;

@@ -162,9 +162,9 @@ impl Bases<'_> {
         if missing {
             let place = self.pinned(location, image)?;
             let manifest = place.document(&image.manifest.descriptor()).await;
-            let manifest = manifest.map_err(|error| self.moved(&place, image, error))?;
+            let manifest = manifest.map_err(|error| moved(&place, image, error))?;
             let config = place.small_blob(&image.config.descriptor()).await;
-            let config = config.map_err(|error| self.moved(&place, image, error))?;
+            let config = config.map_err(|error| moved(&place, image, error))?;
             for bytes in [&manifest.bytes, &config] {
                 self.store.put_document(bytes)?;
             }
@@ -242,16 +242,16 @@ impl Bases<'_> {
         };
         Place::open(&location, self.registries)
     }
+}
 
-    #[expect(clippy::unused_self, reason = "reads as part of the bases")]
-    fn moved(&self, place: &Place, image: &LockedImage, error: anyhow::Error) -> Failure {
-        Failure::new(format!(
-            "{place} does not give the locked base image {}",
-            image.manifest.digest
-        ))
-        .hint("`oxcart lock --upgrade` pins what the base is now")
-        .caused_by(error)
-    }
+/// The failure where a base is not where it was.
+fn moved(place: &Place, image: &LockedImage, error: anyhow::Error) -> Failure {
+    Failure::new(format!(
+        "{place} does not give the locked base image {}",
+        image.manifest.digest
+    ))
+    .hint("`oxcart lock --upgrade` pins what the base is now")
+    .caused_by(error)
 }
 
 /// The manifest for `platform`, and the index that lists it.
@@ -313,12 +313,8 @@ fn locked(descriptor: &Descriptor) -> Result<LockedDocument, Failure> {
 
 impl LockedDocument {
     fn descriptor(&self) -> Descriptor {
-        let digest = self
-            .digest
-            .hex()
-            .parse::<oci_spec::image::Sha256Digest>()
-            .expect("64 lower-case hexadecimal digits");
-        Descriptor::new(MediaType::from(self.media_type.as_str()), self.size, digest)
+        let media_type = MediaType::from(self.media_type.as_str());
+        oci::refer(media_type, &self.digest, self.size)
     }
 }
 

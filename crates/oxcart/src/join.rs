@@ -49,14 +49,14 @@ pub(crate) async fn join(
     progress: &Progress,
 ) -> anyhow::Result<Document> {
     if joining.others == Others::Go {
-        let index = document(&joining.index(None, &ours(&joining.manifests)));
+        let index = document(&joining.index(None));
         push::tag(repository, tag, &index).await?;
         return Ok(index);
     }
     for round in 0..ROUNDS {
         let begun = Instant::now();
         let before = read(repository, tag).await?;
-        let index = joining.index(before.as_ref(), &ours(&joining.manifests));
+        let index = joining.index(before.as_ref());
         let index = document(&index);
         if before
             .as_ref()
@@ -109,24 +109,22 @@ enum Fate {
 }
 
 impl Joining {
-    fn index(&self, before: Option<&Found>, ours: &BTreeMap<String, Digest>) -> Index {
-        let mut entries: Vec<_> = before
+    fn index(&self, before: Option<&Found>) -> Index {
+        let ours = ours(&self.manifests);
+        let there = before.map_or(&[][..], |found| &found.entries);
+        let (replaced, mut entries): (Vec<_>, Vec<_>) = there
             .iter()
-            .flat_map(|found| &found.entries)
-            .filter(|entry| !ours.contains_key(&name(entry)))
             .cloned()
-            .collect();
-        let gone: Vec<_> = before
+            .partition(|entry| ours.contains_key(&name(entry)));
+        let gone: Vec<_> = replaced
             .iter()
-            .flat_map(|found| &found.entries)
-            .filter(|entry| ours.contains_key(&name(entry)))
-            .filter(|entry| {
+            .map(|entry| entry.digest().to_string())
+            .filter(|digest| {
                 !self
                     .manifests
                     .iter()
-                    .any(|it| it.digest() == entry.digest())
+                    .any(|it| it.digest().as_ref() == digest)
             })
-            .map(|entry| entry.digest().to_string())
             .collect();
         entries.retain(|entry| {
             oci::annotation(entry, ATTESTED)
@@ -239,17 +237,15 @@ async fn entry(repository: &Repository, manifest: &Manifest) -> anyhow::Result<D
     let config = parsed.config();
     let digest = crate::place::sha256(config)?;
     let config = repository.document(&digest, config.size()).await?;
-    let mut entry = oci::describe(
-        MediaType::from(manifest.media_type.as_str()),
-        &manifest.bytes,
-    );
-    entry.set_platform(Some(platform_of(&config)?));
-    Ok(entry)
+    let media_type = MediaType::from(manifest.media_type.as_str());
+    listed(oci::describe(media_type, &manifest.bytes), &config)
 }
 
-/// The platform that a configuration says it is for.
-pub(crate) fn platform_of(config: &[u8]) -> anyhow::Result<Platform> {
-    Ok(serde_json::from_slice(config)?)
+/// A manifest's descriptor as an index has it: with the platform that its configuration is for.
+pub(crate) fn listed(mut manifest: Descriptor, config: &[u8]) -> anyhow::Result<Descriptor> {
+    let platform: Platform = serde_json::from_slice(config)?;
+    manifest.set_platform(Some(platform));
+    Ok(manifest)
 }
 
 #[cfg(test)]
@@ -296,7 +292,7 @@ mod tests {
     }
 
     fn merged(joining: &Joining, before: Option<&Found>) -> Vec<String> {
-        let index = joining.index(before, &ours(&joining.manifests));
+        let index = joining.index(before);
         let index: ImageIndex = serde_json::from_slice(&index.bytes).unwrap();
         let text =
             |entry: &Descriptor| format!("{} {}", name(entry), &entry.digest().digest()[..4]);

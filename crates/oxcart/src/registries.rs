@@ -8,7 +8,6 @@ use indicatif::ProgressBar;
 use registry::{Client, Credentials, Observer, Options, Reference, Repository};
 
 use crate::cli::{Global, Network};
-use crate::diagnostics::Failure;
 use crate::progress::Progress;
 
 /// Opens repositories, all with one client, which is made when the first one is.
@@ -19,7 +18,7 @@ pub(crate) struct Registries {
 }
 
 struct Shared {
-    options: Mutex<Option<Options>>,
+    options: Options,
     client: OnceLock<Client>,
     watcher: Arc<Watcher>,
 }
@@ -55,7 +54,7 @@ impl Registries {
         };
         Self {
             shared: Arc::new(Shared {
-                options: Mutex::new(Some(options)),
+                options,
                 client: OnceLock::new(),
                 watcher,
             }),
@@ -76,14 +75,14 @@ impl Registries {
         if self.offline {
             return Err(crate::vendor::forbidden(&reference.to_string()).into());
         }
-        let shared = &self.shared;
-        let options = lock(&shared.options).take();
-        if let Some(options) = options {
-            let _ = shared.client.set(Client::new(options)?);
+        let Shared {
+            options, client, ..
+        } = &*self.shared;
+        if client.get().is_none() {
+            // Of two that made one, the first one's is kept.
+            let _ = client.set(Client::new(options.clone())?);
         }
-        let client = shared.client.get().ok_or_else(|| {
-            Failure::new("the registry client could not be made").hint("the first error says why")
-        })?;
+        let client = client.get().expect("it was just made");
         Ok(client.repository(reference))
     }
 

@@ -91,7 +91,5 @@ fn add(joining: &mut Joining, entry: Descriptor) {
 async fn entry(place: &Place, manifest: &Document) -> anyhow::Result<Descriptor> {
     let parsed: ImageManifest = manifest.parsed()?;
     let config = place.small_blob(parsed.config()).await?;
-    let mut entry = manifest.descriptor.clone();
-    entry.set_platform(Some(join::platform_of(&config)?));
-    Ok(entry)
+    join::listed(manifest.descriptor.clone(), &config)
 }

@@ -1,0 +1,93 @@
+//! What every bench begins with: the oxcart to measure, and a copy of the `ml` sample in a directory that
+//! goes with the bench.
+
+use std::fmt::Debug;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::tools::{cache, cargo, root, run, target_directory};
+
+/// The sample that is measured.
+pub(crate) const PROJECT: &str = "images/genascope-backend";
+pub(crate) const PROFILE: &str = "ml";
+
+/// Options of every bench.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Common {
+    /// How many rounds; the table has medians.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Measure this oxcart, instead of a release build of the workspace.
+    #[arg(long)]
+    oxcart: Option<PathBuf>,
+}
+
+impl Common {
+    /// The results of as many rounds as were asked for, each shown as it ends.
+    pub(crate) fn rounds<R: Debug>(
+        &self,
+        round: impl Fn() -> anyhow::Result<R>,
+    ) -> anyhow::Result<Vec<R>> {
+        let mut rounds = Vec::new();
+        for number in 1..=self.rounds.max(1) {
+            let round = round()?;
+            eprintln!("round {number}: {round:?}");
+            rounds.push(round);
+        }
+        Ok(rounds)
+    }
+}
+
+/// The oxcart to measure and a directory with the project, removed when it is dropped.
+pub(crate) struct Workbench {
+    pub(crate) oxcart: PathBuf,
+    work: tempfile::TempDir,
+}
+
+impl Workbench {
+    /// Makes the directory inside `beside`: on the same file system, so that files can be linked.
+    pub(crate) fn new(options: &Common, beside: &Path) -> anyhow::Result<Self> {
+        let oxcart = match &options.oxcart {
+            Some(program) => std::path::absolute(program)?,
+            None => release_build()?,
+        };
+        fs::create_dir_all(beside)?;
+        let workbench = Self {
+            oxcart,
+            work: tempfile::Builder::new()
+                .prefix("bench-")
+                .tempdir_in(beside)?,
+        };
+        let mut copy = Command::new("cp");
+        run(copy
+            .arg("-r")
+            .arg(root().join(PROJECT))
+            .arg(workbench.path("project")))?;
+        Ok(workbench)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.work.path().join(name)
+    }
+}
+
+/// The store with the wheels: the one that is named, or the tests'.
+pub(crate) fn store(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    Ok(match named {
+        Some(store) => std::path::absolute(store)?,
+        None => cache()?.join("test-store"),
+    })
+}
+
+/// The first one compiles the resolver too: about eight minutes on four cores.
+fn release_build() -> anyhow::Result<PathBuf> {
+    run(&mut cargo([
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "oxcart",
+    ]))?;
+    Ok(target_directory()?.join("release/oxcart"))
+}
