@@ -46,7 +46,7 @@ mod verify;
 
 pub use archive::ArchiveWriter;
 pub use artifact::{Artifact, ArtifactFile, EMPTY};
-pub use atomic::AtomicFile;
+pub use atomic::{AtomicFile, is_unfinished, sync_directory};
 pub use config::Runtime;
 pub use descriptor::{annotation, describe, digest_of, is_index, is_manifest, refer};
 pub use digest::{DiffId, Digest, DigestError, HashingWriter};
