@@ -17,12 +17,14 @@ mod credentials;
 mod debian;
 mod diagnostics;
 mod fetch;
+mod full_lock;
 mod github;
 mod join;
 mod layering;
 mod layers;
 mod lock;
 mod lock_diff;
+mod mend;
 mod metadata;
 mod netrc;
 mod notes;
@@ -33,6 +35,7 @@ mod progress;
 mod project;
 mod push;
 mod registries;
+mod remote;
 mod resolving;
 mod store;
 mod target;
@@ -74,6 +77,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Lock(args) => return commands::lock::run(global, args),
         Command::Plan(args) => commands::plan::run(global, args)?,
         Command::Build(args) => commands::build::run(global, args)?,
+        Command::Digest(args) => commands::digest::run(global, args)?,
         Command::Push(args) => commands::push::run(global, args)?,
         Command::Index(cli::IndexCommand::Create(args)) => commands::index::create(global, args)?,
         Command::Inspect(args) => commands::inspect::run(global, args)?,
