@@ -81,6 +81,8 @@ pub(crate) enum Command {
     Digest(DigestArgs),
     /// Push an image from a layout, an archive or another registry
     Push(PushArgs),
+    /// Build the image again from lock and sources, and compare an image with it, layer by layer
+    Verify(VerifyArgs),
     /// Join the images of several platforms under one name
     #[command(subcommand)]
     Index(IndexCommand),
@@ -185,6 +187,19 @@ pub(crate) struct DigestArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// A reference to an image in a registry; or oci:DIR, oci-archive:FILE, docker-archive:FILE, or a
+    /// path to one of them
+    pub(crate) image: String,
+    /// Only this platform; may be given again [default: those that the image and the project have]
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub(crate) platforms: Vec<Platform>,
+    /// Use [profile.NAME] of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
 }
 
 #[derive(Debug, Args)]

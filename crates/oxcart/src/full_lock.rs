@@ -12,7 +12,7 @@ use crate::build::{BuiltImage, BuiltLayer};
 use crate::diagnostics::Failure;
 use crate::layers::{self, Job};
 use crate::lock::{Lock, LockedPlatform};
-use crate::plan::Plan;
+use crate::plan::{Plan, Step};
 use crate::project::Project;
 use crate::store::Store;
 
@@ -22,7 +22,7 @@ use crate::store::Store;
 pub(crate) struct LockedLayer {
     /// `base`, `system`, `venv`, `wheel`
     pub(crate) kind: String,
-    /// What is in it, each with its version.
+    /// The wheels in it, each with its version. Debian packages say themselves which layer they are in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) members: Vec<String>,
     /// The digest of all that its bytes depend on, the layer format version among it.
@@ -39,7 +39,7 @@ impl LockedLayer {
     fn new(job: &Job, layer: &Layer) -> Self {
         Self {
             kind: job.step.kind().to_owned(),
-            members: job.step.members(),
+            members: members(job),
             key: job.key,
             digest: layer.digest,
             diff_id: layer.diff_id,
@@ -59,11 +59,17 @@ impl LockedLayer {
 
     /// What messages call it.
     fn title(&self) -> String {
-        match (self.kind.as_str(), self.members.as_slice()) {
-            ("wheel", members) => members.join(", "),
-            (kind, []) => kind.to_owned(),
-            (kind, members) => format!("{kind}: {} Debian packages", members.len()),
+        match self.members.as_slice() {
+            [] => self.kind.clone(),
+            members => members.join(", "),
         }
+    }
+}
+
+fn members(job: &Job) -> Vec<String> {
+    match &job.step {
+        Step::Wheels(_) => job.step.members(),
+        Step::Debian(..) | Step::Skeleton | Step::App(_) => Vec::new(),
     }
 }
 
@@ -187,7 +193,7 @@ fn no_strays(name: &str, locked: &LockedPlatform, image: &BuiltImage) -> Result<
     };
     let others_hold = locked.layers.iter().any(|it| keys.contains(&it.key));
     let instead = shared(image).find(|it| {
-        it.job.step.kind() == stray.kind && it.job.step.members() == stray.members
+        it.job.step.kind() == stray.kind && members(&it.job) == stray.members
     });
     let cause = match (others_hold, instead) {
         (true, Some(_)) => {

@@ -20,6 +20,7 @@ mod fetch;
 mod full_lock;
 mod github;
 mod join;
+mod layer_diff;
 mod layering;
 mod layers;
 mod lock;
@@ -82,6 +83,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Index(cli::IndexCommand::Create(args)) => commands::index::create(global, args)?,
         Command::Inspect(args) => commands::inspect::run(global, args)?,
         Command::Vendor(args) => commands::vendor::run(global, args)?,
+        Command::Verify(args) => return commands::verify::run(global, args),
         Command::Store(command) => commands::store::run(global, command)?,
     }
     Ok(ExitCode::SUCCESS)

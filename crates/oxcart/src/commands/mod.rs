@@ -10,6 +10,7 @@ pub(crate) mod plan;
 pub(crate) mod push;
 pub(crate) mod store;
 pub(crate) mod vendor;
+pub(crate) mod verify;
 
 use std::io::{self, Write};
 
