@@ -305,6 +305,7 @@ fn on_a_full_disk() {
     project.index.add(&large);
     project.context.write("requirements.txt", "demo==1.0\nnative\nlarge\n");
     let digest = project.build(&[]);
+    fs::remove_dir_all(project.context.path("image")).unwrap();
     let mut context: Context = crate::reproducible::copy(&project);
     let Some(disk) = Disk::new(context.root().join("disk"), "300k") else {
         return;
@@ -314,7 +315,7 @@ fn on_a_full_disk() {
         disk.resize(size);
         let run = context.fails(BUILD);
         run.says(&["hint: free some space (`oxcart store prune`)"]);
-        assert!(!context.path("image").exists());
+        assert!(!context.path("image").exists(), "{size}: {}", run.account());
     }
     disk.resize("64m");
     let run = context.succeeds(BUILD);

@@ -107,7 +107,7 @@ impl Store {
         }
         Err(
             Failure::new(format!("{name} is damaged in the store, at {}", self.blob_path(digest).display()))
-                .hint("remove that file: the next build fetches it again"),
+                .hint("remove that file, or run `oxcart build`, which does: it is fetched again"),
         )
     }
 

@@ -129,14 +129,16 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> anyhow::Result<ExitCode
             report.differs("the project is not built for it");
         }
     }
-    report.begin("index".to_owned());
-    let ours = &built.index.bytes;
-    if images.top.bytes == *ours {
-        report.equal(&format!("equal, {}", Digest::of(ours)));
-    } else if args.platforms.is_empty() {
-        report.documents("", ours, &images.top.bytes)?;
-    } else {
-        report.equal("not compared: --platform was given");
+    if oci::is_index(images.top.descriptor.media_type()) {
+        report.begin("index".to_owned());
+        let ours = &built.index.bytes;
+        if images.top.bytes == *ours {
+            report.equal(&format!("equal, {}", Digest::of(ours)));
+        } else if args.platforms.is_empty() {
+            report.documents("", ours, &images.top.bytes)?;
+        } else {
+            report.equal("not compared: --platform was given");
+        }
     }
     super::print(report.text.trim_end())?;
     Ok(if report.found {
