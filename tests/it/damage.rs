@@ -14,7 +14,10 @@ use crate::project::{BUILD, Project, demo, digest_of, listing, noise};
 /// The files of the store that `kept` by an earlier build, in order.
 fn files(project: &Project, directory: &str) -> Vec<PathBuf> {
     let directory = project.context.store().join(directory);
-    listing(&directory).iter().map(|it| directory.join(it)).collect()
+    listing(&directory)
+        .iter()
+        .map(|it| directory.join(it))
+        .collect()
 }
 
 fn blob(project: &Project, digest: &str) -> PathBuf {
@@ -82,7 +85,10 @@ fn a_wheel_with_one_bit_changed() {
     check(|project, _| {
         let path = wheel(project);
         let bytes = fs::read(&path).unwrap();
-        let directory = bytes.windows(4).rposition(|it| it == b"PK\x01\x02").unwrap();
+        let directory = bytes
+            .windows(4)
+            .rposition(|it| it == b"PK\x01\x02")
+            .unwrap();
         // External attributes: the permission bits are in the upper half.
         flip(&path, |_| directory + 40);
         fs::remove_dir_all(project.context.store().join("layers")).unwrap();
@@ -130,7 +136,9 @@ fn damaged_records_and_maps() {
 #[test]
 fn damaged_blobs_of_layers() {
     let of_kind = |built: &Value, kind: &str| {
-        let layers = built["platforms"]["linux/arm64"]["layers"].as_array().unwrap();
+        let layers = built["platforms"]["linux/arm64"]["layers"]
+            .as_array()
+            .unwrap();
         let layer = layers.iter().find(|it| it["kind"] == kind).unwrap();
         layer["digest"].as_str().unwrap().to_owned()
     };
@@ -167,7 +175,10 @@ fn a_damaged_package() {
     check(|project, _| {
         let lock: toml::Table = project.context.read("oxcart.lock").parse().unwrap();
         let debs = lock["platform"][0]["deb"].as_array().unwrap();
-        flip(&blob(project, debs[3]["sha256"].as_str().unwrap()), |length| length / 2);
+        flip(
+            &blob(project, debs[3]["sha256"].as_str().unwrap()),
+            |length| length / 2,
+        );
         fs::remove_dir_all(project.context.store().join("layers")).unwrap();
     });
 }
@@ -180,7 +191,9 @@ fn what_a_push_finds_damaged_is_had_anew() {
     let digest = project.build(&[]);
     flip(&wheel(&project), |length| length / 3);
     let name = registry.reference("team/demo");
-    let run = project.context.succeeds(["build", "--push", "--name", &name]);
+    let run = project
+        .context
+        .succeeds(["build", "--push", "--name", &name]);
     assert_eq!(digest_of(&run), digest);
     run.says(&["demo-1.0-py3-none-any.whl is damaged in the store"]);
     assert_eq!(registry.complete("team/demo"), Ok(()));
@@ -202,7 +215,10 @@ fn without_a_network_damage_is_told() {
     project.build(&[]);
     shorten(&wheel(&project));
     let run = project.context.fails(["build", "--output", "-"]);
-    run.says(&["what stdout has got so far is not the image", "hint: run it again"]);
+    run.says(&[
+        "what stdout has got so far is not the image",
+        "hint: run it again",
+    ]);
     project.context.succeeds(["build", "--output", "-"]);
 }
 
@@ -213,7 +229,9 @@ fn several_builds_at_once() {
     let builds: Vec<_> = (0..4)
         .map(|n| {
             let output = format!("oci:image-{n}");
-            project.context.start(["build", "--output", output.as_str()])
+            project
+                .context
+                .start(["build", "--output", output.as_str()])
         })
         .collect();
     let digests: Vec<_> = builds
@@ -232,12 +250,16 @@ fn several_builds_at_once() {
 /// Kills builds at instants that a seed chooses; `OXCART_TEST_KILLS` says how many, 20 by default.
 #[test]
 fn killed_at_any_instant() {
-    let kills: u64 = std::env::var("OXCART_TEST_KILLS")
-        .map_or(20, |text| text.parse().expect("OXCART_TEST_KILLS is a number"));
+    let kills: u64 = std::env::var("OXCART_TEST_KILLS").map_or(20, |text| {
+        text.parse().expect("OXCART_TEST_KILLS is a number")
+    });
     let project = Project::standard();
-    let large = testkit::WheelBuilder::simple("large", "1.0").file("large/data", &noise(3 << 20, 5));
+    let large =
+        testkit::WheelBuilder::simple("large", "1.0").file("large/data", &noise(3 << 20, 5));
     project.index.add(&large);
-    project.context.write("requirements.txt", "demo==1.0\nnative\nlarge\n");
+    project
+        .context
+        .write("requirements.txt", "demo==1.0\nnative\nlarge\n");
     let started = std::time::Instant::now();
     let digest = project.build(&[]);
     let whole = started.elapsed();
@@ -264,7 +286,10 @@ fn killed_at_any_instant() {
         assert_eq!(project.build(&[]), digest);
         project.assert_store_is_whole();
     }
-    assert!(killed * 3 > kills, "only {killed} of {kills} were killed before their end");
+    assert!(
+        killed * 3 > kills,
+        "only {killed} of {kills} were killed before their end"
+    );
     project.image("linux/arm64");
 }
 
@@ -287,7 +312,9 @@ impl Disk {
 
     fn resize(&self, size: &str) {
         let mut mount = Command::new("mount");
-        mount.args(["-o", &format!("remount,size={size}")]).arg(&self.0);
+        mount
+            .args(["-o", &format!("remount,size={size}")])
+            .arg(&self.0);
         assert!(mount.status().unwrap().success());
     }
 }
@@ -301,9 +328,12 @@ impl Drop for Disk {
 #[test]
 fn on_a_full_disk() {
     let project = Project::standard();
-    let large = testkit::WheelBuilder::simple("large", "1.0").file("large/data", &noise(1 << 20, 5));
+    let large =
+        testkit::WheelBuilder::simple("large", "1.0").file("large/data", &noise(1 << 20, 5));
     project.index.add(&large);
-    project.context.write("requirements.txt", "demo==1.0\nnative\nlarge\n");
+    project
+        .context
+        .write("requirements.txt", "demo==1.0\nnative\nlarge\n");
     let digest = project.build(&[]);
     fs::remove_dir_all(project.context.path("image")).unwrap();
     let mut context: Context = crate::reproducible::copy(&project);

@@ -12,7 +12,15 @@ use crate::reproducible::copy;
 
 /// Pushes from an empty store, with the lock as it is.
 fn push(context: &Context, name: &str, arguments: &[&str]) -> Run {
-    let own = ["build", "--push", "--locked", "--metadata-file", "metadata.json", "--name", name];
+    let own = [
+        "build",
+        "--push",
+        "--locked",
+        "--metadata-file",
+        "metadata.json",
+        "--name",
+        name,
+    ];
     context.succeeds(own.iter().chain(arguments))
 }
 
@@ -32,14 +40,20 @@ fn states(context: &Context) -> BTreeMap<String, usize> {
 
 fn expect(expected: &[(&str, usize)]) -> BTreeMap<String, usize> {
     let pairs = expected.iter();
-    pairs.map(|(state, number)| ((*state).to_owned(), *number)).collect()
+    pairs
+        .map(|(state, number)| ((*state).to_owned(), *number))
+        .collect()
 }
 
 /// The standard project, built and locked in full and pushed; and a copy of it with an empty store.
 fn pushed(registry: &Registry) -> (Project, Context, String) {
     let project = Project::standard();
     let name = registry.reference("team/demo");
-    let digest = digest_of(&project.context.succeeds(["build", "--push", "--name", &name]));
+    let digest = digest_of(
+        &project
+            .context
+            .succeeds(["build", "--push", "--name", &name]),
+    );
     let fresh = copy(&project);
     project.forget_requests();
     registry.forget();
@@ -52,8 +66,15 @@ fn nothing_is_fetched_and_nothing_uploaded() {
     let (project, fresh, digest) = pushed(&registry);
     let run = push(&fresh, &registry.reference("team/demo"), &[]);
     assert_eq!(digest_of(&run), digest);
-    assert_eq!(project.requests(), [""; 0], "neither wheels nor packages nor lists of them");
-    assert_eq!((registry.uploaded_bytes(), registry.count(Kind::GetBlob)), (0, 0));
+    assert_eq!(
+        project.requests(),
+        [""; 0],
+        "neither wheels nor packages nor lists of them"
+    );
+    assert_eq!(
+        (registry.uploaded_bytes(), registry.count(Kind::GetBlob)),
+        (0, 0)
+    );
     let all = expect(&[
         ("base registry", 2),
         ("venv registry", 2),
@@ -105,7 +126,11 @@ fn layers_are_mounted_from_another_repository() {
     let registry = Registry::start();
     let (project, fresh, digest) = pushed(&registry);
     let name = registry.reference("team/other");
-    let run = push(&fresh, &name, &["--cache-from", &registry.reference("team/demo")]);
+    let run = push(
+        &fresh,
+        &name,
+        &["--cache-from", &registry.reference("team/demo")],
+    );
     assert_eq!(digest_of(&run), digest);
     assert_eq!(project.requests(), [""; 0]);
     assert_eq!(registry.uploaded_bytes(), 0);
@@ -125,11 +150,18 @@ fn layers_are_streamed_from_another_registry() {
     let [near, far] = [Registry::start(), Registry::start()];
     let (project, fresh, digest) = pushed(&far);
     let cache = far.reference("team/demo");
-    let text = STANDARD.replace("[image]\n", &format!("[image]\ncache-from = [\"{cache}\"]\n"));
+    let text = STANDARD.replace(
+        "[image]\n",
+        &format!("[image]\ncache-from = [\"{cache}\"]\n"),
+    );
     project.configure(&text);
     fresh.write("oxcart.toml", project.context.read("oxcart.toml"));
     let run = push(&fresh, &near.reference("team/demo"), &[]);
-    assert_eq!(digest_of(&run), digest, "where layers come from is in no digest");
+    assert_eq!(
+        digest_of(&run),
+        digest,
+        "where layers come from is in no digest"
+    );
     assert_eq!(project.requests(), [""; 0]);
     let found = states(&fresh);
     assert_eq!((found["base copied"], found["wheel copied"]), (2, 6));
@@ -148,7 +180,14 @@ fn a_cache_that_cannot_be_asked_is_left_out() {
     assert_eq!(digest_of(&run), digest);
     run.says(&["warning: cache-from 127.0.0.1:[PORT]/team/gone is left out"]);
     assert!(project.index.requests("*.whl") > 0, "they had to be built");
-    let run = fresh.fails(["build", "--push", "--name", &name, "--cache-from", "x.example/a:1"]);
+    let run = fresh.fails([
+        "build",
+        "--push",
+        "--name",
+        &name,
+        "--cache-from",
+        "x.example/a:1",
+    ]);
     run.says(&["cache-from `x.example/a:1` has a tag or a digest", "hint:"]);
 }
 
@@ -172,7 +211,11 @@ fn records_without_their_wheels_are_enough() {
     let registry = Registry::start();
     let project = Project::standard();
     let name = registry.reference("team/demo");
-    let digest = digest_of(&project.context.succeeds(["build", "--push", "--name", &name]));
+    let digest = digest_of(
+        &project
+            .context
+            .succeeds(["build", "--push", "--name", &name]),
+    );
     project.context.write("app/main.py", "print('changed')\n");
     std::fs::remove_dir_all(project.context.store().join("blobs/sha256")).unwrap();
     project.forget_requests();
@@ -186,7 +229,11 @@ fn records_without_their_wheels_are_enough() {
 fn nothing_is_pulled_of_a_base_that_the_registry_has() {
     let OnBase { project, registry } = OnBase::new();
     let name = registry.reference("team/demo");
-    let digest = digest_of(&project.context.succeeds(["build", "--push", "--name", &name]));
+    let digest = digest_of(
+        &project
+            .context
+            .succeeds(["build", "--push", "--name", &name]),
+    );
     let fresh = copy(&project);
     project.forget_requests();
     registry.forget();
@@ -198,5 +245,8 @@ fn nothing_is_pulled_of_a_base_that_the_registry_has() {
         of_base.iter().all(|it| !it.path.contains("team/base")),
         "{of_base:#?}"
     );
-    assert_eq!((registry.uploaded_bytes(), registry.count(Kind::GetBlob)), (0, 0));
+    assert_eq!(
+        (registry.uploaded_bytes(), registry.count(Kind::GetBlob)),
+        (0, 0)
+    );
 }

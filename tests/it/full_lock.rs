@@ -17,15 +17,20 @@ fn stated(text: &str) -> BTreeSet<(String, String)> {
     let platforms = lock["platform"].as_array().unwrap();
     let layers = platforms
         .iter()
-        .flat_map(|it| it.get("layer").and_then(toml::Value::as_array))
+        .filter_map(|it| it.get("layer").and_then(toml::Value::as_array))
         .flatten();
     let text = |layer: &toml::Value, key: &str| {
-        layer
-            .get(key)
-            .map_or(String::new(), |it| it.as_str().map_or(it.to_string(), str::to_owned))
+        layer.get(key).map_or(String::new(), |it| {
+            it.as_str().map_or(it.to_string(), str::to_owned)
+        })
     };
     layers
-        .map(|layer| (text(layer, "key"), text(layer, "kind") + &text(layer, "members")))
+        .map(|layer| {
+            (
+                text(layer, "key"),
+                text(layer, "kind") + &text(layer, "members"),
+            )
+        })
         .collect()
 }
 
@@ -38,7 +43,10 @@ fn a_build_completes_the_lock_once() {
     let project = Project::standard();
     project.context.succeeds(["lock"]);
     let before = read(&project);
-    assert!(stated(&before).is_empty(), "nothing was built yet\n{before}");
+    assert!(
+        stated(&before).is_empty(),
+        "nothing was built yet\n{before}"
+    );
     project.context.succeeds(["lock", "--check"]);
     project.build(&["--locked"]);
     assert_eq!(read(&project), before, "--locked writes nothing");
@@ -91,12 +99,18 @@ fn only_the_layer_of_what_changed_changes() {
     project.index.add(&WheelBuilder::simple("helper", "2.1"));
     project.context.succeeds(["lock", "--upgrade=helper"]);
     let bare = stated(&read(&project));
-    let gone: Vec<_> = before.difference(&bare).map(|(_, it)| it.as_str()).collect();
+    let gone: Vec<_> = before
+        .difference(&bare)
+        .map(|(_, it)| it.as_str())
+        .collect();
     assert_eq!(gone, ["wheel[\"helper 2.0\"]"]);
     assert!(bare.is_subset(&before));
     project.build(&[]);
     let after = stated(&read(&project));
-    let new: Vec<_> = after.difference(&before).map(|(_, it)| it.as_str()).collect();
+    let new: Vec<_> = after
+        .difference(&before)
+        .map(|(_, it)| it.as_str())
+        .collect();
     assert_eq!(new, ["wheel[\"helper 2.1\"]"]);
 }
 
@@ -181,7 +195,9 @@ fn digest_says_what_the_lock_lacks() {
     project.build(&["--platform", "linux/arm64"]);
     let run = project.context.fails(["digest"]);
     assert!(!run.stderr.contains("linux/arm64"), "{}", run.account());
-    project.context.succeeds(["digest", "--platform", "linux/arm64"]);
+    project
+        .context
+        .succeeds(["digest", "--platform", "linux/arm64"]);
     project.context.write("requirements.txt", "demo\n");
     project
         .context
@@ -197,7 +213,9 @@ fn after(change: impl Fn(&str) -> String) -> (Project, Run, Run) {
     let changed = change(&full);
     assert_ne!(changed, full);
     project.context.write("oxcart.lock", &changed);
-    let locked = project.context.run(["build", "--locked", "--output", "oci:locked"]);
+    let locked = project
+        .context
+        .run(["build", "--locked", "--output", "oci:locked"]);
     project.context.write("oxcart.lock", &changed);
     let free = project.context.run(BUILD);
     (project, locked, free)
@@ -208,7 +226,9 @@ fn with(text: &str, key: &str, value: &str) -> String {
     let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
     for n in 0..lines.len() {
         if lines[n] == "members = [\"helper 2.0\"]" {
-            let at = (n..).find(|at| lines[*at].starts_with(&format!("{key} = "))).unwrap();
+            let at = (n..lines.len())
+                .find(|at| lines[*at].starts_with(&format!("{key} = ")))
+                .unwrap();
             lines[at] = format!("{key} = {value}");
         }
     }
@@ -292,5 +312,8 @@ fn a_lock_of_another_layer_format_is_explained_and_upgraded() {
         .says(&["it was written for layer format 0"]);
     project.context.succeeds(["lock"]);
     project.context.succeeds(["lock", "--check"]);
-    assert_eq!(digest_of(&project.context.succeeds(["digest"])), project.build(&[]));
+    assert_eq!(
+        digest_of(&project.context.succeeds(["digest"])),
+        project.build(&[])
+    );
 }

@@ -332,10 +332,7 @@ fn a_base_from_a_registry() {
     drop(registry);
     let context = cut_off(project);
     let run = context.fails(["build", "--offline", "--output", "oci:offline"]);
-    run.says(&[
-        "base-layer-",
-        "demo-1.0",
-    ]);
+    run.says(&["base-layer-", "demo-1.0"]);
     assert!(
         !run.stderr.contains("base-linux-arm64-config.json"),
         "the lock has what is needed of it\n{}",

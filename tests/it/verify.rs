@@ -126,7 +126,9 @@ impl Forgery {
 }
 
 fn data(members: &mut [Member]) -> &mut Member {
-    let found = members.iter_mut().find(|it| it.path.ends_with("demo/data.txt"));
+    let found = members
+        .iter_mut()
+        .find(|it| it.path.ends_with("demo/data.txt"));
     found.unwrap()
 }
 
@@ -140,7 +142,11 @@ fn forged(forge: impl FnOnce(&Forgery)) -> Run {
     let run = project.context.run(["verify", "oci:image"]);
     assert_eq!(run.status, Some(1), "{}", run.account());
     let of_other = run.stdout.split("linux/arm64\n").next().unwrap();
-    assert!(of_other.contains("linux/amd64\n  6 layers are equal\n"), "{}", run.account());
+    assert!(
+        of_other.contains("linux/amd64\n  6 layers are equal\n"),
+        "{}",
+        run.account()
+    );
     run
 }
 
@@ -148,7 +154,11 @@ fn forged(forge: impl FnOnce(&Forgery)) -> Run {
 #[track_caller]
 fn says(run: &Run, texts: &[&str]) {
     for text in texts {
-        assert!(run.stdout.contains(text), "no {text:?} in\n{}", run.account());
+        assert!(
+            run.stdout.contains(text),
+            "no {text:?} in\n{}",
+            run.account()
+        );
     }
 }
 
@@ -157,7 +167,13 @@ fn an_equal_image_wherever_it_is() {
     let project = Project::standard();
     let registry = Registry::start();
     let name = registry.reference("team/demo");
-    let arguments = ["--output", "oci-archive:image.tar", "--push", "--name", &name];
+    let arguments = [
+        "--output",
+        "oci-archive:image.tar",
+        "--push",
+        "--name",
+        &name,
+    ];
     let digest = project.build(&arguments);
     registry.several_clients();
     // What the store knows of layers is not what they are compared with.
@@ -166,29 +182,49 @@ fn an_equal_image_wherever_it_is() {
     }
     for place in ["oci:image", "image.tar", &name] {
         let run = project.context.succeeds(["verify", place]);
-        assert_eq!(run.stdout.matches("  6 layers are equal\n").count(), 2, "{}", run.account());
-        says(&run, &["the configuration is equal, sha256:", "the manifest is equal, sha256:"]);
+        assert_eq!(
+            run.stdout.matches("  6 layers are equal\n").count(),
+            2,
+            "{}",
+            run.account()
+        );
+        says(
+            &run,
+            &[
+                "the configuration is equal, sha256:",
+                "the manifest is equal, sha256:",
+            ],
+        );
         says(&run, &[&format!("index\n  equal, {digest}")]);
     }
-    let run = project.context.succeeds(["verify", "--platform", PLATFORM, "image"]);
-    assert!(!run.stdout.contains("linux/amd64"), "{}", run.account());
-    project
+    let run = project
         .context
-        .succeeds(["build", "--platform", PLATFORM, "--output", "docker-archive:one.tar"]);
+        .succeeds(["verify", "--platform", PLATFORM, "image"]);
+    assert!(!run.stdout.contains("linux/amd64"), "{}", run.account());
+    project.context.succeeds([
+        "build",
+        "--platform",
+        PLATFORM,
+        "--output",
+        "docker-archive:one.tar",
+    ]);
     project.context.succeeds(["verify", "one.tar"]);
 }
 
 #[test]
 fn another_mode() {
     let run = forged(|image| image.members(|members| data(members).header.set_mode(0o600)));
-    says(&run, &[
-        "  layer 4 of 6 (wheel demo 1.0) is sha256:",
-        "site-packages/demo/data.txt has mode 0600, expected 0644; it is the only file that differs",
-        "  5 layers are equal\n",
-        "configuration.rootfs.diff_ids[3] is \"sha256:",
-        "manifest.layers[3].digest is \"sha256:",
-        "manifests[1].digest is \"sha256:",
-    ]);
+    says(
+        &run,
+        &[
+            "  layer 4 of 6 (wheel demo 1.0) is sha256:",
+            "site-packages/demo/data.txt has mode 0600, expected 0644; it is the only file that differs",
+            "  5 layers are equal\n",
+            "configuration.rootfs.diff_ids[3] is \"sha256:",
+            "manifest.layers[3].digest is \"sha256:",
+            "manifests[1].digest is \"sha256:",
+        ],
+    );
 }
 
 #[test]
@@ -200,7 +236,10 @@ fn another_time() {
             }
         });
     });
-    says(&run, &["/opt has mtime 315532801, expected 315532800; it is the first of "]);
+    says(
+        &run,
+        &["/opt has mtime 315532801, expected 315532800; it is the first of "],
+    );
 }
 
 #[test]
@@ -212,9 +251,15 @@ fn another_owner() {
 #[test]
 fn other_content() {
     let run = forged(|image| image.members(|members| data(members).bytes[1000] = b'#'));
-    says(&run, &["demo/data.txt has other content from byte 1000 on: 0x23, expected 0x"]);
+    says(
+        &run,
+        &["demo/data.txt has other content from byte 1000 on: 0x23, expected 0x"],
+    );
     let run = forged(|image| image.members(|members| data(members).bytes.push(b'!')));
-    says(&run, &["demo/data.txt has a size of 108001 bytes, expected 108000 bytes"]);
+    says(
+        &run,
+        &["demo/data.txt has a size of 108001 bytes, expected 108000 bytes"],
+    );
 }
 
 #[test]
@@ -226,23 +271,41 @@ fn an_extra_file_and_a_missing_one() {
             members.push(extra);
         });
     });
-    says(&run, &["/demo/evil.pth is not expected; it is the only file that differs"]);
+    says(
+        &run,
+        &["/demo/evil.pth is not expected; it is the only file that differs"],
+    );
     let run = forged(|image| {
         image.members(|members| members.retain(|it| !it.path.ends_with("data.txt")));
     });
-    says(&run, &["/demo/data.txt is missing; it is the only file that differs"]);
+    says(
+        &run,
+        &["/demo/data.txt is missing; it is the only file that differs"],
+    );
 }
 
 #[test]
 fn another_compression_and_another_order() {
     let run = forged(|image| image.layer(|tar| tar));
-    says(&run, &["the files are the same (diff_id sha256:", "compressed in another way"]);
+    says(
+        &run,
+        &[
+            "the files are the same (diff_id sha256:",
+            "compressed in another way",
+        ],
+    );
     let run = forged(|image| image.members(|members| members.reverse()));
-    says(&run, &["every file is the same, but they come in another order"]);
+    says(
+        &run,
+        &["every file is the same, but they come in another order"],
+    );
     let run = forged(|image| {
         image.members(|members| data(members).header.set_username("root").unwrap());
     });
-    says(&run, &["every file is the same, but not the headers around them"]);
+    says(
+        &run,
+        &["every file is the same, but not the headers around them"],
+    );
 }
 
 #[test]
@@ -254,12 +317,15 @@ fn another_configuration_and_other_annotations() {
             manifest["annotations"] = serde_json::json!({"by": "somebody"});
         });
     });
-    says(&run, &[
-        "  6 layers are equal\n",
-        "  configuration.config.User is \"root\", expected \"nonroot\"\n",
-        "  configuration.config.Env[0] is \"PATH=/evil\", expected \"",
-        "  manifest.annotations is not expected: {\"by\":\"somebody\"}\n",
-    ]);
+    says(
+        &run,
+        &[
+            "  6 layers are equal\n",
+            "  configuration.config.User is \"root\", expected \"nonroot\"\n",
+            "  configuration.config.Env[0] is \"PATH=/evil\", expected \"",
+            "  manifest.annotations is not expected: {\"by\":\"somebody\"}\n",
+        ],
+    );
 }
 
 #[test]
@@ -270,13 +336,22 @@ fn layers_more_and_less() {
             config["rootfs"]["diff_ids"].as_array_mut().unwrap().pop();
         });
     });
-    says(&run, &["layer 6 of 6 (app app → /app/app) is missing", "  5 layers are equal\n"]);
+    says(
+        &run,
+        &[
+            "layer 6 of 6 (app app → /app/app) is missing",
+            "  5 layers are equal\n",
+        ],
+    );
     let run = forged(|image| {
         image.image(|manifest, config| {
             let first = manifest["layers"][0].clone();
             manifest["layers"].as_array_mut().unwrap().push(first);
             let first = config["rootfs"]["diff_ids"][0].clone();
-            config["rootfs"]["diff_ids"].as_array_mut().unwrap().push(first);
+            config["rootfs"]["diff_ids"]
+                .as_array_mut()
+                .unwrap()
+                .push(first);
         });
     });
     says(&run, &["  layer 7 is not expected: sha256:"]);
@@ -286,7 +361,9 @@ fn layers_more_and_less() {
 fn a_damaged_blob() {
     let project = Project::standard();
     let built = project.build_with_metadata(&[]);
-    let digest = built["platforms"][PLATFORM]["layers"][DEMO]["digest"].as_str().unwrap();
+    let digest = built["platforms"][PLATFORM]["layers"][DEMO]["digest"]
+        .as_str()
+        .unwrap();
     let path = project.context.path("image/blobs/sha256");
     let path = path.join(digest.trim_start_matches("sha256:"));
     let mut bytes = fs::read(&path).unwrap();
@@ -320,7 +397,14 @@ fn of_a_base_image_too() {
     });
     let run = project.context.run(["verify", "image"]);
     assert_eq!(run.status, Some(1), "{}", run.account());
-    says(&run, &["  layer 1 of ", "(of the base image) is sha256:", "is missing; it is the first of "]);
+    says(
+        &run,
+        &[
+            "  layer 1 of ",
+            "(of the base image) is sha256:",
+            "is missing; it is the first of ",
+        ],
+    );
 }
 
 #[test]
@@ -331,7 +415,9 @@ fn what_cannot_be_verified() {
         .context
         .fails(["verify", "nothing"])
         .says(&["there is no image at nothing", "hint:"]);
-    let run = project.context.run(["verify", "--platform", "linux/amd64", "image"]);
+    let run = project
+        .context
+        .run(["verify", "--platform", "linux/amd64", "image"]);
     assert_eq!(run.status, Some(1));
     says(&run, &["linux/amd64\n  it is missing"]);
     project.context.succeeds(["verify", "image"]);

@@ -40,7 +40,7 @@ pub(crate) fn fresh(options: &Options) -> anyhow::Result<()> {
         let mounted = bench.fresh(&target, &["--cache-from", &bench.name("ml")])?;
         Ok([same, changed, mounted])
     })?;
-    bench.print(
+    print(
         &rounds,
         &[
             "empty store, nothing new",
@@ -60,7 +60,7 @@ pub(crate) fn rebuild(options: &Options) -> anyhow::Result<()> {
         let same = bench.push(&bench.store, &name, &[])?;
         Ok([changed, same])
     })?;
-    bench.print(&rounds, &["**one file changed**", "nothing changed"])
+    print(&rounds, &["**one file changed**", "nothing changed"])
 }
 
 /// The digest alone.
@@ -73,7 +73,7 @@ pub(crate) fn digest(options: &Options) -> anyhow::Result<()> {
         command.arg(bench.path("project"));
         Ok([measure(&command, None)?])
     })?;
-    bench.print(&rounds, &["**`oxcart digest`**"])
+    print(&rounds, &["**`oxcart digest`**"])
 }
 
 struct Bench {
@@ -156,26 +156,26 @@ impl Bench {
         }
         Ok(usage)
     }
+}
 
-    fn print<const N: usize>(&self, rounds: &[[Usage; N]], ways: &[&str; N]) -> anyhow::Result<()> {
-        let threads = std::thread::available_parallelism()?.get();
+fn print<const N: usize>(rounds: &[[Usage; N]], ways: &[&str; N]) -> anyhow::Result<()> {
+    let threads = std::thread::available_parallelism()?.get();
+    println!(
+        "`{PROJECT}`, profile `{PROFILE}`, both platforms; medians of {} rounds.\n{}, docker-registry \
+         of Debian.\n",
+        rounds.len(),
+        table::machine(threads),
+    );
+    println!("| way | milliseconds | slowest | peak RSS |\n|---|--:|--:|--:|");
+    for (n, way) in ways.iter().enumerate() {
+        let milliseconds = |round: &[Usage; N]| round[n].seconds * 1000.0;
+        let slowest = rounds.iter().map(milliseconds).fold(0.0, f64::max);
+        let peak = rounds.iter().map(|round| round[n].peak_rss).max();
         println!(
-            "`{PROJECT}`, profile `{PROFILE}`, both platforms; medians of {} rounds.\n{}, docker-registry \
-             of Debian.\n",
-            rounds.len(),
-            table::machine(threads),
+            "| {way} | {:.0} | {slowest:.0} | {} MiB |",
+            table::median(rounds, milliseconds),
+            peak.unwrap_or(0) >> 20
         );
-        println!("| way | milliseconds | slowest | peak RSS |\n|---|--:|--:|--:|");
-        for (n, way) in ways.iter().enumerate() {
-            let milliseconds = |round: &[Usage; N]| round[n].seconds * 1000.0;
-            let slowest = rounds.iter().map(milliseconds).fold(0.0, f64::max);
-            let peak = rounds.iter().map(|round| round[n].peak_rss).max();
-            println!(
-                "| {way} | {:.0} | {slowest:.0} | {} MiB |",
-                table::median(rounds, milliseconds),
-                peak.unwrap_or(0) >> 20
-            );
-        }
-        Ok(())
     }
+    Ok(())
 }

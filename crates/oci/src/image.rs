@@ -71,7 +71,7 @@ impl Base {
         if layers.iter().map(|layer| layer.diff_id).ne(diff_ids) {
             return Err(ImageError::BaseDiffIds);
         }
-        Ok(Self { layers, config })
+        Ok(Self { config, layers })
     }
 
     /// Its layers, lowest first.
@@ -85,7 +85,7 @@ impl Base {
     }
 }
 
-/// A configuration and its diff_ids, as many as there are `layers`.
+/// A configuration and its `diff_ids`, as many as there are `layers`.
 fn read_config(
     config: &[u8],
     layers: usize,

@@ -122,7 +122,12 @@ pub(crate) fn build(
         .iter()
         .map(|plan| layers::jobs(workshop.project, plan, workshop.date))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut layers = known(workshop, jobs.iter().flatten(), supplies.stated, options.cache);
+    let mut layers = known(
+        workshop,
+        jobs.iter().flatten(),
+        supplies.stated,
+        options.cache,
+    );
     if let Some(remote) = supplies.remote {
         let found = found(workshop, remote, jobs.iter().flatten(), &layers, supplies);
         layers.extend(found?);
@@ -134,7 +139,13 @@ pub(crate) fn build(
     seconds.fetch = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
-    build_missing(workshop, &jobs, &mut layers, supplies.bases.progress, options)?;
+    build_missing(
+        workshop,
+        &jobs,
+        &mut layers,
+        supplies.bases.progress,
+        options,
+    )?;
     let images = plans
         .iter()
         .zip(jobs.into_iter().zip(bases))
@@ -160,9 +171,26 @@ pub(crate) fn build_unstated(
         .iter()
         .map(|jobs| jobs.iter().filter(|job| !is_stated(job)).cloned().collect())
         .collect();
-    let mut layers = known(workshop, jobs.iter().flatten(), supplies.stated, options.cache);
-    fetch(jobs.iter().flatten(), &layers, Vec::new(), supplies, options)?;
-    build_missing(workshop, &jobs, &mut layers, supplies.bases.progress, options)
+    let mut layers = known(
+        workshop,
+        jobs.iter().flatten(),
+        supplies.stated,
+        options.cache,
+    );
+    fetch(
+        jobs.iter().flatten(),
+        &layers,
+        Vec::new(),
+        supplies,
+        options,
+    )?;
+    build_missing(
+        workshop,
+        &jobs,
+        &mut layers,
+        supplies.bases.progress,
+        options,
+    )
 }
 
 /// Fetches what has to be in the store to build the layers that are not known and to write the blobs
@@ -247,10 +275,12 @@ fn base_downloads(workshop: &Workshop<'_>, plans: &[Plan], blobs: Blobs) -> Vec<
         .flat_map(|(platform, image)| {
             let is_locked = image.config.content.is_some();
             let supplies = vendor::of_base(&workshop.project.base, platform, image);
-            supplies.into_iter().filter(move |supply| match supply.kind {
-                Kind::BaseLayer(_) => blobs == Blobs::Written,
-                _ => !is_locked,
-            })
+            supplies
+                .into_iter()
+                .filter(move |supply| match supply.kind {
+                    Kind::BaseLayer(_) => blobs == Blobs::Written,
+                    _ => !is_locked,
+                })
         })
         .map(|supply| supply.download())
         .collect()

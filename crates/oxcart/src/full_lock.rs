@@ -168,12 +168,7 @@ fn shared(image: &BuiltImage) -> impl Iterator<Item = &BuiltLayer> {
 }
 
 /// The failure where the same inputs gave other bytes than the lock states.
-fn other_bytes(
-    name: &str,
-    image: &BuiltImage,
-    entry: &LockedLayer,
-    built: &BuiltLayer,
-) -> Failure {
+fn other_bytes(name: &str, image: &BuiltImage, entry: &LockedLayer, built: &BuiltLayer) -> Failure {
     let layer = &built.record.layer;
     differs(name, image, entry, Some(layer.digest))
         .hint(format!(
@@ -192,9 +187,8 @@ fn no_strays(name: &str, locked: &LockedPlatform, image: &BuiltImage) -> Result<
         return Ok(());
     };
     let others_hold = locked.layers.iter().any(|it| keys.contains(&it.key));
-    let instead = shared(image).find(|it| {
-        it.job.step.kind() == stray.kind && members(&it.job) == stray.members
-    });
+    let instead = shared(image)
+        .find(|it| it.job.step.kind() == stray.kind && members(&it.job) == stray.members);
     let cause = match (others_hold, instead) {
         (true, Some(_)) => {
             "a file that it is made from is another one than when it was locked: its sha256 in the lock was changed"
@@ -213,12 +207,7 @@ fn no_strays(name: &str, locked: &LockedPlatform, image: &BuiltImage) -> Result<
     )
 }
 
-fn differs(
-    name: &str,
-    image: &BuiltImage,
-    entry: &LockedLayer,
-    found: Option<Digest>,
-) -> Failure {
+fn differs(name: &str, image: &BuiltImage, entry: &LockedLayer, found: Option<Digest>) -> Failure {
     let found = found.map_or_else(
         || "the build has no such layer".to_owned(),
         |digest| format!("the build gives {digest}"),

@@ -189,7 +189,11 @@ impl File {
             Some(format!("has {what} {found}, expected {expected}"))
         };
         if self.kind != found.kind {
-            return Some(format!("is {}, expected {}", named(found.kind), named(self.kind)));
+            return Some(format!(
+                "is {}, expected {}",
+                named(found.kind),
+                named(self.kind)
+            ));
         }
         if self.mode != found.mode {
             let octal = |mode: u32| format!("{mode:04o}");
@@ -245,7 +249,9 @@ fn content(
     Ok(first.map_or_else(
         || "has other content".to_owned(),
         |(offset, expected, found)| {
-            format!("has other content from byte {offset} on: {found:#04x}, expected {expected:#04x}")
+            format!(
+                "has other content from byte {offset} on: {found:#04x}, expected {expected:#04x}"
+            )
         },
     ))
 }

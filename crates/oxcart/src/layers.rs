@@ -163,7 +163,10 @@ impl<'a> Drawing<'a> {
             }
             Step::Wheels(wheels) => {
                 let warns = |it| policy(it, &self.record) == RecordPolicy::Warn;
-                let site_packages = self.venv.as_ref().map(|venv| venv.site_packages().to_string());
+                let site_packages = self
+                    .venv
+                    .as_ref()
+                    .map(|venv| venv.site_packages().to_string());
                 json!({
                     "wheels": wheels
                         .iter()
@@ -207,11 +210,7 @@ impl Workshop<'_> {
         let (encoded, kept, map) = if spliced {
             let mut map = SpliceMap::new();
             let encoded = layer::encode(&tree, &options, Output::Map(&mut map));
-            (
-                encoded.with_context(|| job.failed())?,
-                Kept::Map,
-                Some(map),
-            )
+            (encoded.with_context(|| job.failed())?, Kept::Map, Some(map))
         } else {
             let mut blob = self.store.new_blob()?;
             let encoded = layer::encode(&tree, &options, Output::Blob(&mut blob))
@@ -268,7 +267,9 @@ impl Workshop<'_> {
     fn install(&self, job: &Job, locked: &LockedWheel) -> anyhow::Result<Installed> {
         let filename = WheelFilename::from_str(&locked.filename)
             .with_context(|| format!("the lock names {} as a wheel", locked.filename))?;
-        let source = self.store.checked_source(&locked.sha256.0, &locked.filename)?;
+        let source = self
+            .store
+            .checked_source(&locked.sha256.0, &locked.filename)?;
         let wheel = Wheel::open(source, &filename, &Limits::default())?;
         let options = InstallOptions {
             requested: locked.requested,

@@ -57,7 +57,9 @@ struct Mending<'a> {
 impl Mending<'_> {
     fn base(&mut self, image: &LockedImage) -> Result<(), Failure> {
         for layer in &image.layers {
-            self.blob(&layer.digest, || format!("layer {} of the base", layer.digest))?;
+            self.blob(&layer.digest, || {
+                format!("layer {} of the base", layer.digest)
+            })?;
         }
         Ok(())
     }

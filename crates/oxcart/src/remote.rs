@@ -43,16 +43,20 @@ pub(crate) fn caches(
     named: &[String],
     registries: &Registries,
 ) -> anyhow::Result<Vec<Repository>> {
-    let names = project.cache_from.iter().chain(named);
-    names
+    project
+        .cache_from
+        .iter()
+        .chain(named)
         .map(|name| {
             let reference: Reference = name.parse()?;
             let is_more = reference.digest().is_some()
                 || name.rsplit('/').next().is_some_and(|it| it.contains(':'));
             if is_more {
-                return Err(Failure::new(format!("cache-from `{name}` has a tag or a digest"))
-                    .hint("name the repository alone: layers of all its images are looked for")
-                    .into());
+                return Err(
+                    Failure::new(format!("cache-from `{name}` has a tag or a digest"))
+                        .hint("name the repository alone: layers of all its images are looked for")
+                        .into(),
+                );
             }
             registries.repository(&reference)
         })

@@ -105,10 +105,11 @@ impl Store {
         if self.is_intact(digest)? {
             return Ok(source);
         }
-        Err(
-            Failure::new(format!("{name} is damaged in the store, at {}", self.blob_path(digest).display()))
-                .hint("remove that file, or run `oxcart build`, which does: it is fetched again"),
-        )
+        Err(Failure::new(format!(
+            "{name} is damaged in the store, at {}",
+            self.blob_path(digest).display()
+        ))
+        .hint("remove that file, or run `oxcart build`, which does: it is fetched again"))
     }
 
     /// Whether the blob, which is here, has its digest. It is read once by each process.

@@ -15,7 +15,7 @@ use crate::diagnostics::Failure;
 use crate::full_lock::{self, Stated};
 use crate::github::Workflow;
 use crate::layers::{self, Job};
-use crate::lock::{Lock, LockedPlatform};
+use crate::lock::{Lock, LockedImage, LockedPlatform};
 use crate::plan::{Plan, Step};
 use crate::progress::Progress;
 use crate::project::Project;
@@ -104,7 +104,7 @@ impl Drafts<'_> {
     /// The image of what is `locked`; None where the lock does not say enough.
     fn image(&mut self, locked: &LockedPlatform) -> anyhow::Result<Option<oci::Image>> {
         let plan = Plan::new(self.project, locked)?;
-        let base = plan.image.as_ref().map(|image| image.base()).transpose()?;
+        let base = plan.image.as_ref().map(LockedImage::base).transpose()?;
         if let Some(None) = base {
             let what = "the configuration of the base image";
             self.lacking.push(format!("{}: {what}", plan.platform));
@@ -112,12 +112,11 @@ impl Drafts<'_> {
         let jobs = layers::jobs(self.project, &plan, self.date)?;
         let mut layers = Vec::new();
         for job in &jobs {
-            match self.layer(job)? {
-                Some(layer) => layers.push(layer),
-                None => {
-                    let title = job.step.title();
-                    self.lacking.push(format!("{}: {title}", plan.platform));
-                }
+            if let Some(layer) = self.layer(job)? {
+                layers.push(layer);
+            } else {
+                let title = job.step.title();
+                self.lacking.push(format!("{}: {title}", plan.platform));
             }
         }
         if !self.lacking.is_empty() {
@@ -143,7 +142,7 @@ impl Drafts<'_> {
 
 /// The failure where the lock does not state all layers.
 fn lacking(path: &str, lacking: &[String]) -> Failure {
-    let lines: String = lacking.iter().map(|it| format!("\n  {it}")).collect();
-    Failure::new(format!("{path} does not state every layer; it lacks{lines}"))
+    let lines = lacking.join("\n  ");
+    Failure::new(format!("{path} does not state every layer; it lacks\n  {lines}"))
         .hint("run `oxcart lock --layers`, or `oxcart build`, where the network is, and commit what it writes")
 }

@@ -1,5 +1,6 @@
 //! `oxcart verify`
 
+use std::fmt::Write;
 use std::io::Read;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -66,17 +67,15 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> anyhow::Result<ExitCode
     let claims = fetcher.wait(claims(&place, &images))?;
     let platforms: Vec<_> = chosen
         .into_iter()
-        .filter(|it| {
-            !args.platforms.is_empty() || claims.iter().any(|claim| claim.is_for(*it))
-        })
+        .filter(|it| !args.platforms.is_empty() || claims.iter().any(|claim| claim.is_for(*it)))
         .collect();
     if platforms.is_empty() {
         let there: Vec<_> = claims.iter().map(|it| it.platform.as_str()).collect();
-        return Err(
-            Failure::new(format!("{place} has no image for a platform of the project"))
-                .hint(format!("it has {}", there.join(", ")))
-                .into(),
-        );
+        return Err(Failure::new(format!(
+            "{place} has no image for a platform of the project"
+        ))
+        .hint(format!("it has {}", there.join(", ")))
+        .into());
     }
     let lock = lock(&project, &platforms, IfStale::Fail, means)?;
     let locked = platforms.iter().filter_map(|it| lock.platform(*it));
@@ -116,7 +115,7 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> anyhow::Result<ExitCode
     };
     let mut report = Report::default();
     for image in &built.images {
-        report.begin(image.platform.to_string());
+        report.begin(&image.platform.to_string());
         match claims.iter().find(|claim| claim.is_for(image.platform)) {
             None => report.differs("it is missing"),
             Some(claim) => comparing.image(image, claim, &mut report)?,
@@ -125,12 +124,12 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> anyhow::Result<ExitCode
     for claim in &claims {
         let is_known = project.platforms.iter().any(|(it, _)| claim.is_for(*it));
         if !is_known {
-            report.begin(claim.platform.clone());
+            report.begin(&claim.platform);
             report.differs("the project is not built for it");
         }
     }
     if oci::is_index(images.top.descriptor.media_type()) {
-        report.begin("index".to_owned());
+        report.begin("index");
         let ours = &built.index.bytes;
         if images.top.bytes == *ours {
             report.equal(&format!("equal, {}", Digest::of(ours)));
@@ -176,7 +175,7 @@ impl Claim {
         self.platform == platform.to_string() || self.platform == format!("{platform}/v8")
     }
 
-    /// The diff_id that the configuration states of layer `n`.
+    /// The `diff_id` that the configuration states of layer `n`.
     fn diff_id(&self, n: usize) -> &str {
         let stated = &self.parsed["rootfs"]["diff_ids"][n];
         stated.as_str().unwrap_or("none")
@@ -192,12 +191,7 @@ struct Comparing<'a> {
 }
 
 impl Comparing<'_> {
-    fn image(
-        &self,
-        image: &BuiltImage,
-        claim: &Claim,
-        report: &mut Report,
-    ) -> anyhow::Result<()> {
+    fn image(&self, image: &BuiltImage, claim: &Claim, report: &mut Report) -> anyhow::Result<()> {
         let of_base = image.base_layers().len();
         let ours = &image.image.layers;
         let theirs = claim.manifest.layers();
@@ -224,7 +218,11 @@ impl Comparing<'_> {
                     }
                 }
                 (None, Some(extra)) => {
-                    report.differs(&format!("layer {} is not expected: {}", n + 1, extra.digest()));
+                    report.differs(&format!(
+                        "layer {} is not expected: {}",
+                        n + 1,
+                        extra.digest()
+                    ));
                 }
                 (_, None) => report.differs(&format!("{name} is missing")),
             }
@@ -247,7 +245,10 @@ impl Comparing<'_> {
         if is_equal && self.place.repository().is_some() {
             return Ok(None);
         }
-        let open_theirs = || self.fetcher.wait(reader(self.place, &theirs.digest, theirs.size));
+        let open_theirs = || {
+            self.fetcher
+                .wait(reader(self.place, &theirs.digest, theirs.size))
+        };
         let found = match ReadLayer::of(&theirs.media_type, &open_theirs) {
             Ok(found) => found,
             Err(error) => {
@@ -272,7 +273,11 @@ impl Comparing<'_> {
         let open_ours = || self.open(ours, made, image);
         let expected = ReadLayer::of(&ours.media_type, &open_ours)?;
         let sides = [
-            (&expected, ours, &open_ours as &crate::layer_diff::Opener<'_>),
+            (
+                &expected,
+                ours,
+                &open_ours as &crate::layer_diff::Opener<'_>,
+            ),
             (&found, theirs, &open_theirs),
         ];
         let [expected_side, found_side] = sides.map(|(layer, of, open)| Side {
@@ -291,7 +296,8 @@ impl Comparing<'_> {
             };
         }
         if stated != found.diff_id.to_string() {
-            text += &format!(
+            let _ = write!(
+                text,
                 "\n    its configuration says diff_id {stated}, and it has {}",
                 found.diff_id
             );
@@ -312,9 +318,7 @@ impl Comparing<'_> {
                 anyhow::bail!("layer {} was not built", layer.digest);
             };
             let place = self.bases.pinned(location, base)?;
-            return self
-                .fetcher
-                .wait(reader(&place, &layer.digest, layer.size));
+            return self.fetcher.wait(reader(&place, &layer.digest, layer.size));
         };
         let (reader, mut writer) = std::io::pipe()?;
         let (made, store) = (made.clone(), self.bases.store.clone());
@@ -333,13 +337,15 @@ struct Report {
 }
 
 impl Report {
-    fn begin(&mut self, title: String) {
-        self.text += &title;
+    fn begin(&mut self, title: &str) {
+        self.text += title;
         self.text.push('\n');
     }
 
     fn equal(&mut self, text: &str) {
-        self.text += &format!("  {text}\n");
+        self.text += "  ";
+        self.text += text;
+        self.text.push('\n');
     }
 
     fn differs(&mut self, text: &str) {
@@ -353,14 +359,18 @@ impl Report {
             self.equal(&format!("the {name} is equal, {}", Digest::of(expected)));
             return Ok(());
         }
-        let (ours, theirs): (Value, Value) =
-            (serde_json::from_slice(expected)?, serde_json::from_slice(found)?);
+        let (ours, theirs): (Value, Value) = (
+            serde_json::from_slice(expected)?,
+            serde_json::from_slice(found)?,
+        );
         let mut lines = Vec::new();
         values(name, &ours, &theirs, &mut lines);
         if lines.is_empty() {
             lines.push(format!("{name} says the same in other bytes"));
         }
-        lines.iter().for_each(|line| self.differs(line));
+        for line in &lines {
+            self.differs(line);
+        }
         Ok(())
     }
 }

@@ -80,9 +80,10 @@ impl Store {
             self.source(digest, &digest.to_string())
                 .map_err(io::Error::other)
         };
-        let written = self
-            .splice_map(key)
-            .and_then(|map| map.write_blob(&source, &mut hasher).map_err(io::Error::other));
+        let written = self.splice_map(key).and_then(|map| {
+            map.write_blob(&source, &mut hasher)
+                .map_err(io::Error::other)
+        });
         let (_, digest, size) = hasher.finish();
         written.is_ok() && (digest, size) == (record.layer.digest, record.layer.size)
     }
@@ -131,7 +132,9 @@ mod tests {
             kept: Kept::Map,
             warnings: Vec::new(),
         };
-        store.put_layer(&key, &record, Some(&SpliceMap::new())).unwrap();
+        store
+            .put_layer(&key, &record, Some(&SpliceMap::new()))
+            .unwrap();
         assert!(store.gives_its_blob(&key, &store.layer(&key).unwrap()));
         let path = store.layer_path(&key);
         let whole = std::fs::read(&path).unwrap();
