@@ -118,10 +118,7 @@ pub(crate) fn build(
     seconds: &mut Seconds,
 ) -> anyhow::Result<Built> {
     let start = Instant::now();
-    let jobs = plans
-        .iter()
-        .map(|plan| layers::jobs(workshop.project, plan, workshop.date))
-        .collect::<Result<Vec<_>, _>>()?;
+    let jobs = layers::jobs(workshop.project, plans, workshop.date)?;
     let mut layers = known(
         workshop,
         jobs.iter().flatten(),

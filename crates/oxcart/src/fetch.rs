@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -60,7 +60,8 @@ impl Download {
 #[derive(Debug, Clone)]
 pub(crate) struct Fetcher {
     runtime: Arc<Runtime>,
-    client: Client,
+    /// Made for the first request: it reads the system's certificates, of which there are hundreds.
+    client: Arc<OnceLock<Client>>,
     store: Store,
     progress: Progress,
     credentials: Credentials,
@@ -83,12 +84,6 @@ impl Fetcher {
         store: &Store,
         progress: &Progress,
     ) -> Result<Self, Failure> {
-        let client = Client::builder()
-            .user_agent(concat!("oxcart/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(15))
-            .read_timeout(Duration::from_mins(1))
-            .build()
-            .map_err(|error| Failure::new("the HTTP client cannot start").caused_by(error))?;
         let runtime = Runtime::new()
             .map_err(|error| Failure::new("no threads for the network").caused_by(error))?;
         let credentials = runtime
@@ -96,7 +91,7 @@ impl Fetcher {
             .with_netrc(Netrc::of_environment(progress));
         Ok(Self {
             runtime: Arc::new(runtime),
-            client,
+            client: Arc::default(),
             store: store.clone(),
             progress: progress.clone(),
             credentials,
@@ -123,9 +118,23 @@ impl Fetcher {
         match self.origin {
             Origin::Network => Ok(self
                 .credentials
-                .authorise(url, self.client.request(method, url))),
+                .authorise(url, self.client()?.request(method, url))),
             Origin::Offline(_) => Err(vendor::forbidden(&without_secrets(url))),
         }
+    }
+
+    fn client(&self) -> Result<&Client, Failure> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = Client::builder()
+            .user_agent(concat!("oxcart/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(15))
+            .read_timeout(Duration::from_mins(1))
+            .build()
+            .map_err(|error| Failure::new("the HTTP client cannot start").caused_by(error))?;
+        // Of two that made one, the first one's is kept.
+        Ok(self.client.get_or_init(|| client))
     }
 
     fn get(&self, url: &str) -> Result<RequestBuilder, Trouble> {

@@ -59,10 +59,27 @@ pub(crate) struct Workshop<'a> {
     pub(crate) date: u64,
 }
 
-/// The jobs of `plan`, bottom to top. `date` is the mtime of project files.
-pub(crate) fn jobs(project: &Project, plan: &Plan, date: u64) -> Result<Vec<Job>, Failure> {
-    let drawing = Drawing::new(project, plan, date)?;
-    plan.steps.iter().map(|step| drawing.job(step)).collect()
+/// The jobs of each of `plans`, bottom to top. `date` is the mtime of project files, which are looked at
+/// once: they are the same on all platforms, and on top.
+pub(crate) fn jobs(project: &Project, plans: &[Plan], date: u64) -> Result<Vec<Vec<Job>>, Failure> {
+    let mut own: Option<Vec<Job>> = None;
+    let mut all = Vec::new();
+    for plan in plans {
+        let drawing = Drawing::new(project, plan, date)?;
+        let (shared, apps): (Vec<_>, Vec<_>) = plan.steps.iter().partition(|it| it.is_shared());
+        let draw = |steps: Vec<&Step>| -> Result<Vec<Job>, Failure> {
+            steps.into_iter().map(|step| drawing.job(step)).collect()
+        };
+        let mut jobs = draw(shared)?;
+        let apps = match own.take() {
+            Some(apps) => apps,
+            None => draw(apps)?,
+        };
+        jobs.extend(apps.iter().cloned());
+        own = Some(apps);
+        all.push(jobs);
+    }
+    Ok(all)
 }
 
 /// Those of them that do not depend on the project's files.

@@ -202,11 +202,7 @@ impl Making<'_> {
             store,
             date,
         } = *self.workshop;
-        let jobs = self
-            .plans
-            .iter()
-            .map(|plan| layers::jobs(project, plan, date))
-            .collect::<Result<Vec<_>, _>>();
+        let jobs = layers::jobs(project, self.plans, date);
         let damaged = jobs.and_then(|jobs| mend::mend(store, self.plans, jobs.iter().flatten()));
         let Some(damaged) = damaged.ok().filter(|it| !it.is_empty()) else {
             return Err(error);
