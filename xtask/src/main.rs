@@ -9,6 +9,7 @@ mod bench;
 mod bench_lock;
 mod bench_push;
 mod ci;
+mod fuzz;
 mod golden;
 mod limit;
 mod measure;
@@ -26,7 +27,7 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
 enum Command {
-    /// Everything that must pass: fmt, clippy, doc, deny, and the tests.
+    /// Everything that must pass: fmt, deny, clippy, doc, a little fuzzing, and the tests.
     Ci,
     /// Installs what the end-to-end tests need, then runs all tests.
     Test {
@@ -38,6 +39,8 @@ enum Command {
     Bench(Bench),
     /// Writes the golden files and snapshots anew; read the difference before committing it.
     Golden,
+    /// Runs the fuzz targets; what they fail on is kept and named.
+    Fuzz(fuzz::Options),
     /// Names the Debian packages that the end-to-end tests use.
     E2ePackages,
     /// Runs a command and writes what it used as JSON: `bench` calls itself with this.
@@ -70,6 +73,7 @@ fn main() -> anyhow::Result<()> {
         Command::Bench(Bench::Lock(options)) => bench_lock::lock(&options),
         Command::Bench(Bench::Push(options)) => bench_push::push(&options),
         Command::Golden => golden::write(),
+        Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::E2ePackages => {
             println!("{}", packages::DEBIAN.join(" "));
             Ok(())
