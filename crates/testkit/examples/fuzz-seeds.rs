@@ -31,7 +31,7 @@ fn splice(directory: &Path) {
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
     let mut seeds = Vec::new();
-    for plain in [&b""[..], b"a", text.as_bytes(), &noise, &[0; 70_000]] {
+    for plain in [&b""[..], b"a", text.as_bytes(), &noise, &vec![0; 70_000]] {
         for level in [0, 1, 6, 9] {
             let mut encoder = DeflateEncoder::new(Vec::new(), Compression::new(level));
             let (begin, end) = plain.split_at(plain.len() / 2);
