@@ -6,12 +6,14 @@
 )]
 
 mod bench;
+mod bench_big;
 mod bench_lock;
 mod bench_push;
 mod ci;
 mod fuzz;
 mod golden;
 mod limit;
+mod made_wheel;
 mod measure;
 mod packages;
 mod table;
@@ -57,6 +59,8 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// One generated wheel of 500 MB on one thread and on all, as a Markdown table.
+    Big(workbench::Common),
     /// Layer building against `uv pip install; tar; pigz`, as a Markdown table.
     Layers(bench::Options),
     /// Locking against `uv pip compile`, as a Markdown table.
@@ -69,6 +73,7 @@ fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Ci => ci::run_all(),
         Command::Test { filters } => test::run(&filters),
+        Command::Bench(Bench::Big(options)) => bench_big::big(&options),
         Command::Bench(Bench::Layers(options)) => bench::layers(&options),
         Command::Bench(Bench::Lock(options)) => bench_lock::lock(&options),
         Command::Bench(Bench::Push(options)) => bench_push::push(&options),
