@@ -23,6 +23,7 @@ mod layering;
 mod layers;
 mod lock;
 mod lock_diff;
+mod memory;
 mod metadata;
 mod netrc;
 mod notes;
@@ -45,6 +46,7 @@ use clap::Parser;
 use cli::{Cli, Color, Command};
 
 fn main() -> ExitCode {
+    memory::share_one_heap();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
