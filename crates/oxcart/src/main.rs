@@ -21,8 +21,11 @@ mod github;
 mod join;
 mod layering;
 mod layers;
+mod listings;
 mod lock;
 mod lock_diff;
+mod lock_state;
+mod look;
 mod metadata;
 mod netrc;
 mod notes;
@@ -76,6 +79,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Build(args) => commands::build::run(global, args)?,
         Command::Push(args) => commands::push::run(global, args)?,
         Command::Index(cli::IndexCommand::Create(args)) => commands::index::create(global, args)?,
+        Command::Diff(args) => return commands::diff::run(global, args),
         Command::Inspect(args) => commands::inspect::run(global, args)?,
         Command::Vendor(args) => commands::vendor::run(global, args)?,
         Command::Store(command) => commands::store::run(global, command)?,
