@@ -37,7 +37,11 @@ pub(crate) fn index_changes(a: &Inspection, b: &Inspection) -> Vec<Change> {
         it.attachments.iter().map(|it| it.digest.clone()).collect()
     };
     if beside(a) != beside(b) {
-        found.push(Change::new("what is beside the images", beside(a), beside(b)));
+        found.push(Change::new(
+            "what is beside the images",
+            beside(a),
+            beside(b),
+        ));
     }
     found
 }
@@ -56,7 +60,8 @@ pub(crate) fn of_images(comparison: &Comparison) -> Vec<String> {
     let platforms = &comparison.platforms;
     for platform in platforms {
         for cause in &platform.why {
-            let is_of_all = platforms.len() > 1 && platforms.iter().all(|it| it.why.contains(cause));
+            let is_of_all =
+                platforms.len() > 1 && platforms.iter().all(|it| it.why.contains(cause));
             let text = match is_of_all || is_manifest(comparison) {
                 true => cause.clone(),
                 false => format!("{}: {cause}", platform.platform),
@@ -67,7 +72,10 @@ pub(crate) fn of_images(comparison: &Comparison) -> Vec<String> {
         }
     }
     if !comparison.index.is_empty() && !is_manifest(comparison) {
-        why.push(format!("the index differs in {}", fields(&comparison.index)));
+        why.push(format!(
+            "the index differs in {}",
+            fields(&comparison.index)
+        ));
     }
     if why.is_empty() {
         why.push(OTHER_BYTES.to_owned());
@@ -96,9 +104,8 @@ pub(crate) fn of_platforms(a: &Platform, b: &Platform, found: &PlatformCompariso
             ),
         });
     }
-    let ids = |it: &Platform| -> Vec<String> {
-        it.layers.iter().map(|it| it.diff_id.clone()).collect()
-    };
+    let ids =
+        |it: &Platform| -> Vec<String> { it.layers.iter().map(|it| it.diff_id.clone()).collect() };
     let is_same = ids(a) == ids(b);
     if why.is_empty() && !is_same {
         why.push("the same layers in another order".to_owned());
@@ -114,7 +121,10 @@ pub(crate) fn of_platforms(a: &Platform, b: &Platform, found: &PlatformCompariso
         why.extend(other_blobs(a, b));
     }
     if !found.manifest.is_empty() {
-        why.push(format!("the manifest differs in {}", fields(&found.manifest)));
+        why.push(format!(
+            "the manifest differs in {}",
+            fields(&found.manifest)
+        ));
     }
     if why.is_empty() {
         why.push(OTHER_BYTES.to_owned());
@@ -160,9 +170,8 @@ pub(crate) fn of_layers(
     let title = |layer: &Layer| shortened(&plain(layer.title()), 72);
     let changed = packages_of(pair, packages);
     let versions = changed.iter().filter(|it| {
-        let version = |side: &Option<crate::comparison::Version>| {
-            side.as_ref().map(|it| it.version.clone())
-        };
+        let version =
+            |side: &Option<crate::comparison::Version>| side.as_ref().map(|it| it.version.clone());
         version(&it.a) != version(&it.b)
     });
     let versions: Vec<_> = versions.map(crate::PackageChange::words).collect();
@@ -199,7 +208,10 @@ fn of_listings(a: &Listing, b: &Listing) -> String {
     let is_outside = |it: &FileChange| {
         let outside = ["mtime", "mode", "owner"];
         let fields = it.fields.iter();
-        it.change == Fate::Changed && fields.clone().all(|it| outside.contains(&it.field.as_str()))
+        it.change == Fate::Changed
+            && fields
+                .clone()
+                .all(|it| outside.contains(&it.field.as_str()))
     };
     if found.iter().all(is_outside) {
         let fields = found.iter().flat_map(|it| &it.fields);
@@ -207,7 +219,12 @@ fn of_listings(a: &Listing, b: &Listing) -> String {
         let fields: Vec<_> = fields.into_iter().collect();
         return format!("the same files, other {}", fields.join(" and "));
     }
-    let count = |fate| found.iter().filter(|it| it.change == fate && !is_outside(it)).count();
+    let count = |fate| {
+        found
+            .iter()
+            .filter(|it| it.change == fate && !is_outside(it))
+            .count()
+    };
     let parts = [
         (Fate::Added, "added"),
         (Fate::Removed, "removed"),
@@ -215,7 +232,9 @@ fn of_listings(a: &Listing, b: &Listing) -> String {
     ];
     let parts = parts.map(|(fate, word)| (count(fate), word));
     let parts = parts.iter().filter(|(count, _)| *count > 0);
-    let parts: Vec<_> = parts.map(|(count, word)| format!("{count} {word}")).collect();
+    let parts: Vec<_> = parts
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
     let first = found.iter().find(|it| !is_outside(it));
     let first = first.map(|it| format!(", first /{}", plain(&it.path)));
     format!("files: {}{}", parts.join(", "), first.unwrap_or_default())

@@ -73,7 +73,11 @@ fn fields(field: &str, value: &Value) -> Option<BTreeMap<String, Value>> {
         }
         Value::Array(list) if field == "history" => {
             let lines = list.iter().enumerate();
-            Some(lines.map(|(n, line)| (format!("{:03}", n + 1), line.clone())).collect())
+            Some(
+                lines
+                    .map(|(n, line)| (format!("{:03}", n + 1), line.clone()))
+                    .collect(),
+            )
         }
         _ => None,
     }

@@ -154,7 +154,9 @@ impl Comparison {
         unshared.values().any(|layer| {
             !layer.whiteouts.is_empty()
                 || !layer.opaque.is_empty()
-                || DATABASES.iter().any(|path| layer.entries.contains_key(*path))
+                || DATABASES
+                    .iter()
+                    .any(|path| layer.entries.contains_key(*path))
         })
     }
 
@@ -221,12 +223,17 @@ impl PlatformComparison {
             false => &["rootfs", "history", "created"],
         };
         let config = changes(&a.configuration, &b.configuration, skip);
-        let manifest = changes(&a.manifest, &b.manifest, &["config.digest", "config.size", "layers"]);
+        let manifest = changes(
+            &a.manifest,
+            &b.manifest,
+            &["config.digest", "config.size", "layers"],
+        );
         let own = a.layers.len() - layers.iter().filter(|it| it.a.is_some()).count();
         let files = all_files.then(|| {
             let entries = |stack: &'_ Stack| -> Vec<(String, contents::Entry)> {
                 let all = stack.contents.iter();
-                all.map(|it| (it.path.to_owned(), it.entry.clone())).collect()
+                all.map(|it| (it.path.to_owned(), it.entry.clone()))
+                    .collect()
             };
             let (a, b) = (entries(&stack_a), entries(&stack_b));
             files::compare(

@@ -7,7 +7,11 @@ use crate::{Comparison, Inspection};
 
 fn image() -> Image {
     Image::new(&[
-        Made::new("oxcart base", "base: 0 Debian packages", &[("etc/hostname", "a")]),
+        Made::new(
+            "oxcart base",
+            "base: 0 Debian packages",
+            &[("etc/hostname", "a")],
+        ),
         Made::wheel("numpy", "2.1", "one"),
         Made::wheel("six", "1", "six"),
     ])
@@ -42,7 +46,10 @@ fn nothing() {
     assert!(found.same && found.platforms.is_empty());
     assert!(found.text().ends_with("They are the same.\n"));
     let a: Inspection = image().inspection("a");
-    assert!(Comparison::unshared(&a, &a).a.is_empty(), "no layer is read");
+    assert!(
+        Comparison::unshared(&a, &a).a.is_empty(),
+        "no layer is read"
+    );
 }
 
 #[test]
@@ -51,7 +58,11 @@ fn times() {
         |b| b.created = "1990-01-01T00:00:00Z",
         &["the `created` time of the configuration"],
     );
-    assert!(found.text().contains("They differ in one thing: the `created` time"));
+    assert!(
+        found
+            .text()
+            .contains("They differ in one thing: the `created` time")
+    );
     check(
         |b| b.layers[0].mtime = 5,
         &["layer 1: base: 0 Debian packages (the same files, other mtimes)"],
@@ -70,7 +81,10 @@ fn versions() {
     let sizes = [&platform.packages[0].a, &platform.packages[0].b];
     let [a, b] = sizes.map(|it| it.as_ref().unwrap().size);
     assert_eq!(a + 1, b, "`one` became `four`");
-    assert!(platform.config.is_empty(), "the history follows from the layers");
+    assert!(
+        platform.config.is_empty(),
+        "the history follows from the layers"
+    );
     check(
         |b| b.layers.insert(2, Made::wheel("new", "1", "")),
         &["only B has its layer 3: new 1"],
@@ -78,13 +92,18 @@ fn versions() {
     check(|b| drop(b.layers.pop()), &["only A has its layer 3: six 1"]);
     check(
         |b| b.layers[1] = Made::wheel("numpy", "2.1", "eins"),
-        &["layer 2: numpy 2.1 (files: 1 changed, first /opt/venv/lib/python3.13/site-packages/numpy.py)"],
+        &[
+            "layer 2: numpy 2.1 (files: 1 changed, first /opt/venv/lib/python3.13/site-packages/numpy.py)",
+        ],
     );
 }
 
 #[test]
 fn order() {
-    check(|b| b.layers.swap(1, 2), &["the same layers in another order"]);
+    check(
+        |b| b.layers.swap(1, 2),
+        &["the same layers in another order"],
+    );
     check(
         |b| b.platforms.reverse(),
         &["the index differs in order of the platforms"],
@@ -106,7 +125,10 @@ fn configuration() {
         &["the configuration differs in config.Env.PATH, config.Labels.team, config.User"],
     );
     let text = found.text();
-    assert!(text.contains("~  config.Env.PATH     /usr/bin → /bin"), "{text}");
+    assert!(
+        text.contains("~  config.Env.PATH     /usr/bin → /bin"),
+        "{text}"
+    );
     assert!(text.contains("+  config.Labels.team  x"), "{text}");
     assert!(text.contains("-  config.User         nonroot"), "{text}");
     check(
@@ -121,10 +143,10 @@ fn index() {
         |b| b.annotations = json!({"source": "x"}),
         &["the index differs in annotations.source"],
     );
-    let found = check(|b| b.platforms = vec!["amd64", "s390x"], &[
-        "only A has linux/arm64",
-        "only B has linux/s390x",
-    ]);
+    let found = check(
+        |b| b.platforms = vec!["amd64", "s390x"],
+        &["only A has linux/arm64", "only B has linux/s390x"],
+    );
     assert_eq!(found.platforms, []);
 }
 
@@ -135,7 +157,10 @@ fn one_platform_of_two() {
     let mut b = a.clone();
     b.created = "1990-01-01T00:00:00Z";
     let found = compare(&a, &b, false);
-    assert_eq!(found.why, ["linux/amd64: the `created` time of the configuration"]);
+    assert_eq!(
+        found.why,
+        ["linux/amd64: the `created` time of the configuration"]
+    );
 }
 
 #[test]
@@ -143,7 +168,9 @@ fn file_by_file() {
     let a = image();
     let mut b = a.clone();
     b.layers[0].files.insert("etc/new".into(), b"x".to_vec());
-    b.layers[0].files.insert("etc/hostname".into(), b"bc".to_vec());
+    b.layers[0]
+        .files
+        .insert("etc/hostname".into(), b"bc".to_vec());
     let found = compare(&a, &b, true);
     let files = found.platforms[0].files.as_ref().unwrap();
     let paths: Vec<_> = files.iter().map(|it| it.path.as_str()).collect();
@@ -151,7 +178,10 @@ fn file_by_file() {
     let fields: Vec<_> = files[0].fields.iter().map(|it| it.field.as_str()).collect();
     assert_eq!(fields, ["content", "size"]);
     let text = found.text();
-    assert!(text.contains("~  /etc/hostname  content, size 1 → 2"), "{text}");
+    assert!(
+        text.contains("~  /etc/hostname  content, size 1 → 2"),
+        "{text}"
+    );
     assert!(text.contains("+  /etc/new"), "{text}");
 }
 

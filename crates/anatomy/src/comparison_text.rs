@@ -56,7 +56,8 @@ fn of_platform(out: &mut String, found: &PlatformComparison) {
         human(a),
         human(b),
         delta(a, b),
-        found.layers_shared,);
+        found.layers_shared,
+    );
     let mut layers = Table::new(&[1, 3]);
     for change in &found.layers {
         let size = |layer: &Option<crate::Layer>| layer.as_ref().map_or(0, |it| it.size);

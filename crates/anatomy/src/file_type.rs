@@ -76,9 +76,9 @@ impl FileType {
             "py" | "pyi" | "pth" => Self::Python,
             "pyc" | "pyo" => Self::Bytecode,
             "sh" | "bash" | "pl" | "pm" | "bat" | "ps1" | "lua" | "rb" => Self::Script,
-            "h" | "hh" | "hpp" | "hxx" | "cuh" | "c" | "cc" | "cpp" | "cxx" | "cu" | "f" | "f90"
-            | "pyx" | "pxd" | "pxi" | "rs" | "go" | "java" | "a" | "o" | "lib" | "cmake" | "pc"
-            | "la" | "inc" | "m4" => Self::Development,
+            "h" | "hh" | "hpp" | "hxx" | "cuh" | "c" | "cc" | "cpp" | "cxx" | "cu" | "f"
+            | "f90" | "pyx" | "pxd" | "pxi" | "rs" | "go" | "java" | "a" | "o" | "lib"
+            | "cmake" | "pc" | "la" | "inc" | "m4" => Self::Development,
             "js" | "mjs" | "cjs" | "ts" | "css" | "scss" | "html" | "htm" | "map" | "wasm"
             | "vue" | "jinja" | "j2" => Self::Web,
             "png" | "jpg" | "jpeg" | "gif" | "svg" | "ico" | "webp" | "ttf" | "otf" | "woff"
@@ -116,13 +116,18 @@ mod tests {
         check("usr/bin/ldd", script(), FileType::Script);
         check("opt/venv/bin/tool.py", script(), FileType::Python);
         let site = "opt/venv/lib/python3.13/site-packages";
-        let check_site = |name: &str, expect| check(&format!("{site}/{name}"), Body::Unread, expect);
+        let check_site =
+            |name: &str, expect| check(&format!("{site}/{name}"), Body::Unread, expect);
         check_site("a/__init__.PY", FileType::Python);
         check_site("a-1.dist-info/licenses/LICENSE", FileType::Metadata);
         check_site("a/LICENSE.mit", FileType::Documentation);
         check_site("a/include/a.h", FileType::Development);
         check_site("tzdata/zoneinfo/Europe/Berlin", FileType::Data);
-        check("var/lib/dpkg/status", Body::Text(String::new()), FileType::Metadata);
+        check(
+            "var/lib/dpkg/status",
+            Body::Text(String::new()),
+            FileType::Metadata,
+        );
         check("nothing", Body::Unread, FileType::Other);
     }
 }

@@ -260,7 +260,9 @@ fn layers(contents: &Contents, packages: &[PackageRow]) -> Vec<LayerHoldings> {
                     size: sum.size - seen.size,
                 },
                 whiteouts: listing.whiteouts.len() + listing.opaque.len(),
-                packages: own.map(|it| format!("{} {}", it.name, it.version)).collect(),
+                packages: own
+                    .map(|it| format!("{} {}", it.name, it.version))
+                    .collect(),
             }
         })
         .collect()

@@ -8,8 +8,8 @@ use oci_spec::image::ImageManifest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::documents::{Document, Documents, ImageDocuments};
 use crate::Error;
+use crate::documents::{Document, Documents, ImageDocuments};
 use crate::holdings::Holdings;
 
 /// The version of the document's form.

@@ -7,7 +7,8 @@ use crate::testing::{Image, Made};
 use crate::{Inspection, Tree, page, text, tree};
 
 /// Names that would do harm if they were markup.
-const HOSTILE: &str = "</script><script>document.title='harm'</script><img src=x onerror=alert(1)>\x1b[2J";
+const HOSTILE: &str =
+    "</script><script>document.title='harm'</script><img src=x onerror=alert(1)>\x1b[2J";
 
 fn image() -> Image {
     let mut app = Made::new(
@@ -16,7 +17,10 @@ fn image() -> Image {
         &[
             ("app/main.py", "print()"),
             ("app/.wh.gone", ""),
-            ("etc/os-release", "PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\n"),
+            (
+                "etc/os-release",
+                "PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\n",
+            ),
             ("opt/venv/lib/python3.13/site-packages/six.py", "other"),
         ],
     );
@@ -53,14 +57,21 @@ fn every_file_counts_once() {
     let all: Vec<_> = packages.chain(unowned).collect();
     assert_eq!(all.iter().map(|it| it.size).sum::<u64>(), held.size);
     assert_eq!(all.iter().map(|it| it.files).sum::<u64>(), held.files);
-    assert_eq!(held.types.values().map(|it| it.size).sum::<u64>(), held.size);
+    assert_eq!(
+        held.types.values().map(|it| it.size).sum::<u64>(),
+        held.size
+    );
     for weight in all {
         assert_eq!(weight.types.values().sum::<u64>(), weight.size);
     }
     let seen = held.layers.iter().map(|it| it.size - it.hidden.size);
     assert_eq!(seen.sum::<u64>(), held.size);
     let layers = &held.layers;
-    assert_eq!((layers[1].hidden.files, layers[1].hidden.size), (1, 3), "six.py");
+    assert_eq!(
+        (layers[1].hidden.files, layers[1].hidden.size),
+        (1, 3),
+        "six.py"
+    );
     assert_eq!(layers[2].whiteouts, 1);
     assert_eq!(layers[0].packages, ["numpy 2.1"]);
     let six = &held.packages[1];

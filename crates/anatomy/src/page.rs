@@ -75,7 +75,9 @@ mod tests {
     fn it_is_small_and_asks_for_nothing() {
         let all = [TEMPLATE, STYLE, SCRIPT].concat();
         assert!(all.len() < 60_000, "{} bytes", all.len());
-        for word in ["http:", "https:", "//cdn", "@import", "url(", "fetch(", "src="] {
+        for word in [
+            "http:", "https:", "//cdn", "@import", "url(", "fetch(", "src=",
+        ] {
             assert!(!all.contains(word), "{word}");
         }
     }

@@ -21,7 +21,10 @@ pub(crate) fn pairs<'a>(a: &'a [Layer], b: &'a [Layer]) -> Vec<Pair<'a>> {
         |a, b| usize::from((&a.created_by, a.title()) == (&b.created_by, b.title())),
         |a, b| {
             let names: BTreeSet<_> = a.names().into_iter().collect();
-            b.names().iter().filter(|name| names.contains(*name)).count()
+            b.names()
+                .iter()
+                .filter(|name| names.contains(*name))
+                .count()
         },
         |a, b| {
             let is_plain = a.members.is_empty() && b.members.is_empty();
@@ -43,7 +46,10 @@ pub(crate) fn pairs<'a>(a: &'a [Layer], b: &'a [Layer]) -> Vec<Pair<'a>> {
     }
     let both = matches.into_iter().zip(of_b);
     both.map(|(a, b)| Pair { a, b: Some(b) })
-        .chain(of_a.into_iter().map(|a| Pair { a: Some(a), b: None }))
+        .chain(of_a.into_iter().map(|a| Pair {
+            a: Some(a),
+            b: None,
+        }))
         .collect()
 }
 
@@ -68,7 +74,10 @@ mod tests {
         let check = |a: &[Layer], b: &[Layer], expect: &[(usize, usize)]| {
             let number = |it: Option<&Layer>| it.map_or(0, |it| it.number);
             let found = pairs(a, b);
-            let found: Vec<_> = found.iter().map(|it| (number(it.a), number(it.b))).collect();
+            let found: Vec<_> = found
+                .iter()
+                .map(|it| (number(it.a), number(it.b)))
+                .collect();
             assert_eq!(found, expect);
         };
         let wheel = "oxcart wheel";

@@ -17,7 +17,8 @@ impl Table {
     }
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.iter().map(|cell| plain(cell)).collect());
+        self.rows
+            .push(cells.iter().map(|cell| plain(cell)).collect());
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -29,7 +30,10 @@ impl Table {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+            cells
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or_default()
         };
         let widths: Vec<_> = (0..columns).map(width).collect();
         for row in &self.rows {
@@ -49,11 +53,13 @@ impl Table {
     }
 }
 
-/// One line of text without control characters.
+/// One line of text without control characters, those for the direction of writing included.
 pub(crate) fn plain(text: &str) -> String {
-    let text = text.trim();
-    text.replace(|c: char| c == '\n' || c == '\t', " ")
-        .replace(char::is_control, "\u{fffd}")
+    let is_control =
+        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.trim_end()
+        .replace(['\n', '\t'], " ")
+        .replace(is_control, "\u{fffd}")
 }
 
 /// The first `limit` characters.
@@ -95,11 +101,11 @@ mod tests {
     #[test]
     fn columns_and_no_control_characters() {
         let mut table = Table::new(&[1]);
-        table.row(["a".into(), "1".into(), "x\n\x1b[31my".into()]);
+        table.row(["a".into(), "1".into(), "x\n\x1b[31my\u{202e}".into()]);
         table.row(["längst".into(), "123".into(), String::new()]);
         let mut out = String::new();
         table.write(&mut out, 1);
-        assert_eq!(out, " a         1  x \u{fffd}[31my\n längst  123\n");
+        assert_eq!(out, " a         1  x \u{fffd}[31my\u{fffd}\n längst  123\n");
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(count(1, "file"), "1 file");
         assert_eq!(shortened("äöü ab", 4), "äöü…");

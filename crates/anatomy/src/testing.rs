@@ -61,7 +61,9 @@ impl Made {
         let site = "opt/venv/lib/python3.13/site-packages";
         let info = format!("{site}/{name}-{version}.dist-info");
         let metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\n");
-        let record = format!("{name}.py,,\n{name}-{version}.dist-info/METADATA,,\n{name}-{version}.dist-info/RECORD,,\n");
+        let record = format!(
+            "{name}.py,,\n{name}-{version}.dist-info/METADATA,,\n{name}-{version}.dist-info/RECORD,,\n"
+        );
         Self::new(
             "oxcart wheel",
             &format!("{name} {version}"),
@@ -125,8 +127,12 @@ impl Image {
 
     pub(crate) fn documents(&self, name: &str) -> Documents {
         let images: Vec<_> = self.platforms.iter().map(|it| self.image(it)).collect();
-        let manifests: Vec<_> = images.iter().map(|it| it.manifest.descriptor.clone()).collect();
-        let index = json!({"schemaVersion": 2, "manifests": manifests, "annotations": self.annotations});
+        let manifests: Vec<_> = images
+            .iter()
+            .map(|it| it.manifest.descriptor.clone())
+            .collect();
+        let index =
+            json!({"schemaVersion": 2, "manifests": manifests, "annotations": self.annotations});
         Documents {
             name: name.to_owned(),
             top: document(MediaType::ImageIndex, &index),

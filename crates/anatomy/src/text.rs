@@ -1,5 +1,7 @@
 //! An inspection for a terminal.
 
+use std::fmt::Write;
+
 use serde_json::Value;
 
 use crate::holdings::Holdings;
@@ -26,12 +28,22 @@ pub fn text(inspection: &Inspection, packages: bool) -> String {
     }
     for it in &inspection.attachments {
         let about = it.subject.as_deref().map(short).unwrap_or_default();
-        fact("beside", format!("{} {} about {about}", it.kind, short(&it.digest)));
+        fact(
+            "beside",
+            format!("{} {} about {about}", it.kind, short(&it.digest)),
+        );
     }
     facts.write(&mut out, 2);
-    for platform in &inspection.platforms {
+    for (n, platform) in inspection.platforms.iter().enumerate() {
+        let mut told = inspection.platforms[..n].iter();
+        let same = told.find(|it| it.config == platform.config);
         out.push('\n');
-        of_platform(&mut out, platform, packages);
+        of_platform(
+            &mut out,
+            platform,
+            same.map(|it| it.platform.as_str()),
+            packages,
+        );
     }
     out
 }
@@ -43,12 +55,15 @@ fn lock_lines(lock: &LockReport) -> Vec<String> {
         LockState::Same => vec![format!("{file} has the same")],
         LockState::Different => {
             let differences = lock.differences.iter();
-            differences.map(|it| format!("{file} differs: {it}")).collect()
+            differences
+                .map(|it| format!("{file} differs: {it}"))
+                .collect()
         }
     }
 }
 
-fn of_platform(out: &mut String, platform: &Platform, packages: bool) {
+/// `same_config` is the platform that was told already and has the same configuration.
+fn of_platform(out: &mut String, platform: &Platform, same_config: Option<&str>, packages: bool) {
     out.push_str(&plain(&platform.platform));
     out.push('\n');
     let mut facts = Table::new(&[]);
@@ -67,11 +82,18 @@ fn of_platform(out: &mut String, platform: &Platform, packages: bool) {
         }
     }
     let layers = count(platform.layers.len() as u64, "layer");
-    fact("size", format!("{} compressed in {layers}", human(platform.size)));
+    fact(
+        "size",
+        format!("{} compressed in {layers}", human(platform.size)),
+    );
     if let Some(contents) = &platform.contents {
         fact(
             "files",
-            format!("{} in {}", human(contents.size), count(contents.files, "file")),
+            format!(
+                "{} in {}",
+                human(contents.size),
+                count(contents.files, "file")
+            ),
         );
         if let Some(os) = &contents.os {
             fact("system", os.clone());
@@ -81,7 +103,9 @@ fn of_platform(out: &mut String, platform: &Platform, packages: bool) {
     out.push_str("  layers\n");
     layer_table(platform).write(out, 4);
     let config = config_lines(&platform.config);
-    if !config.is_empty() {
+    if let Some(other) = same_config {
+        let _ = writeln!(out, "  config as of {}", plain(other));
+    } else if !config.is_empty() {
         out.push_str("  config\n");
         let mut table = Table::new(&[]);
         for (name, value) in config {

@@ -113,7 +113,11 @@ impl Node {
         let rest = &inside[shown..];
         for (n, (name, node)) in inside[..shown].iter().enumerate() {
             let is_last = n + 1 == shown && rest.is_empty();
-            let (branch, below) = if is_last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            let (branch, below) = if is_last {
+                ("└─ ", "   ")
+            } else {
+                ("├─ ", "│  ")
+            };
             let (path, node) = node.only_child(name);
             let slash = if node.is_directory { "/" } else { "" };
             let line = format!("{before}{branch}{}{slash}", plain(&path));

@@ -28,28 +28,30 @@ pub(crate) fn lock_state(directory: &Path, inspection: &Inspection) -> Option<Lo
         };
         (differences, file)
     });
-    Some(match found.min_by_key(|(differences, _)| differences.len()) {
-        None => LockReport {
-            state: LockState::None,
-            file: None,
-            differences: Vec::new(),
+    Some(
+        match found.min_by_key(|(differences, _)| differences.len()) {
+            None => LockReport {
+                state: LockState::None,
+                file: None,
+                differences: Vec::new(),
+            },
+            Some((mut differences, file)) => {
+                let more = differences.len().saturating_sub(NAMED);
+                differences.truncate(NAMED);
+                if more > 0 {
+                    differences.push(format!("{more} more"));
+                }
+                LockReport {
+                    state: match differences.is_empty() {
+                        true => LockState::Same,
+                        false => LockState::Different,
+                    },
+                    file: Some(file),
+                    differences,
+                }
+            }
         },
-        Some((mut differences, file)) => {
-            let more = differences.len().saturating_sub(NAMED);
-            differences.truncate(NAMED);
-            if more > 0 {
-                differences.push(format!("{more} more"));
-            }
-            LockReport {
-                state: match differences.is_empty() {
-                    true => LockState::Same,
-                    false => LockState::Different,
-                },
-                file: Some(file),
-                differences,
-            }
-        }
-    })
+    )
 }
 
 /// `oxcart.lock`, then those of profiles.

@@ -74,9 +74,14 @@ impl Look {
         let listings = self.listings(store, &layers, Options::default()).await?;
         let layers = |it: &anatomy::Platform| -> Vec<Arc<Listing>> {
             let layers = it.layers.iter();
-            layers.map(|it| Arc::clone(&listings[&it.diff_id])).collect()
+            layers
+                .map(|it| Arc::clone(&listings[&it.diff_id]))
+                .collect()
         };
-        Ok(platforms.iter().map(|it| Contents::new(&layers(it))).collect())
+        Ok(platforms
+            .iter()
+            .map(|it| Contents::new(&layers(it)))
+            .collect())
     }
 
     /// What `layers` hold, each read once.

@@ -44,9 +44,9 @@ const text = (value, kind = "", hint) => ({ text: value, value: String(value).to
 const amount = (value) => ({ text: number(value), value, kind: "num" });
 const nothing = () => ({ text: "–", value: -1, kind: "num soft" });
 
-function cell(content, tag = "td", mark = false) {
+function cell(content, column, tag = "td", marked = false) {
   const isBytes = content.kind === "bytes";
-  const names = [isBytes ? "num" : content.kind, mark ? "mark" : ""].filter(Boolean).join(" ");
+  const names = [isBytes ? "num" : content.kind, column.first ? "first" : "", marked && column.marks ? "mark" : ""].filter(Boolean).join(" ");
   const inner = isBytes
     ? el("data", { value: content.value, title: `${number(content.value)} bytes` }, human(content.value))
     : content.text;
@@ -74,7 +74,7 @@ function fill(id, columns, rows, sorted, foot) {
   const body = el("tbody");
   const made = rows.map((row) => {
     const element = el("tr", { "data-key": row.key, class: row.differs ? "differs" : undefined },
-      ...row.cells.map((content, n) => cell(content, n === 0 ? "th" : "td", row.differs && columns[n].marks)));
+      ...row.cells.map((content, n) => cell(content, columns[n], n === 0 ? "th" : "td", row.differs)));
     return { ...row, element, search: (row.search || row.cells.map((it) => it.text || "").join(" ")).toLowerCase() };
   });
   const sortBy = (at, descending) => {
@@ -89,7 +89,8 @@ function fill(id, columns, rows, sorted, foot) {
   };
   columns.forEach((column, n) => {
     const button = el("button", { type: "button" }, column.title);
-    const th = el("th", { scope: "col", class: column.num ? "num" : undefined }, button);
+    const names = [column.num ? "num" : "", column.first ? "first" : ""].filter(Boolean).join(" ");
+    const th = el("th", { scope: "col", class: names || undefined }, button);
     button.addEventListener("click", () => {
       const now = th.getAttribute("aria-sort");
       sortBy(n, now ? now === "ascending" : Boolean(column.num));
@@ -98,13 +99,13 @@ function fill(id, columns, rows, sorted, foot) {
   });
   head.append(titles);
   table.replaceChildren(head, body);
-  if (foot) table.append(el("tfoot", {}, el("tr", {}, ...foot.map((content, n) => cell(content, n === 0 ? "th" : "td")))));
+  if (foot) table.append(el("tfoot", {}, el("tr", {}, ...foot.map((content, n) => cell(content, columns[n], n === 0 ? "th" : "td")))));
   if (sorted) sortBy(...sorted); else body.append(...made.map((row) => row.element));
   tables.push(made);
 }
 
 const perPlatform = (columns) => held.flatMap((platform) =>
-  columns.map((column) => ({ ...column, group: several ? platform.platform : undefined })));
+  columns.map((column, n) => ({ ...column, first: several && n === 0, group: several ? platform.platform : undefined })));
 
 // ---- What each table shows
 
@@ -133,7 +134,7 @@ function platformTable() {
       cells: [text(platform.platform, "nowrap"), bytes(platform.size),
         contents ? bytes(contents.size) : nothing(), contents ? amount(contents.files) : nothing(),
         amount(platform.layers.length), contents ? amount(contents.packages.length) : nothing(),
-        text((contents && contents.os) || "–"), text(base ? base.name || short(base.digest) : "–", "", base && base.digest),
+        text((contents && contents.os) || "–", "nowrap"), text(base ? base.name || short(base.digest) : "–", "nowrap", base && base.digest),
         text((platform.created || "–").slice(0, 10), "nowrap", platform.created),
         text(short(platform.digest), "mono nowrap", platform.digest)],
     };
@@ -186,7 +187,7 @@ function packageTable() {
   });
   const layerOf = (it, platform) => title(platform.layers[it.layer - 1]);
   for (const [key, own] of sideBySide((platform) => platform.contents.unowned, layerOf)) {
-    rows.push(row(`unowned ${key}`, `no package: ${key}`, "–", own, ""));
+    rows.push(row(`unowned ${key}`, `(no package) ${key}`, "–", own, ""));
   }
   const totals = held.flatMap(({ contents }) => [text(""), bytes(contents.size), amount(contents.files)]);
   fill("packages", columns, rows, held.length ? [4, true] : undefined,
@@ -284,7 +285,7 @@ function configTable() {
 
 // ---- Treemaps
 
-const HUES = { python: 245, debian: 15, alpine: 190, native: 250, bytecode: 110, script: 85, metadata: 310, development: 35,
+const HUES = { python: 245, debian: 35, alpine: 190, native: 250, bytecode: 110, script: 85, metadata: 310, development: 20,
   web: 60, media: 345, data: 200, translation: 165, documentation: 280 };
 const hue = (group, view) => view === "type" && group === "python" ? 145 : HUES[group];
 
@@ -369,8 +370,8 @@ function drawMap(map, platform, view) {
       const tone = hue(group.name, view);
       tile.style.setProperty("--hue", tone === undefined ? 250 : tone);
       if (tone === undefined) tile.className = "grey";
-      if (w > 34 && h > 17) tile.append(el("span", {}, leaf.name));
-      if (w > 34 && h > 32) tile.append(el("span", { class: "size" }, human(leaf.size)));
+      if (w > 30 && h > 17) tile.append(el("span", {}, leaf.name));
+      if (w > 60 && h > 32) tile.append(el("span", { class: "size" }, human(leaf.size)));
       tile.addEventListener("focus", () => { byId("told").textContent = said; });
       tile.addEventListener("mouseenter", () => { byId("told").textContent = said; });
       tile.addEventListener("click", () => { if (!leaf.small) { byId("filter").value = leaf.name; filter(); } });
