@@ -93,17 +93,17 @@ fn is_manifest(comparison: &Comparison) -> bool {
 /// Why the images of one platform differ.
 pub(crate) fn of_platforms(a: &Platform, b: &Platform, found: &PlatformComparison) -> Vec<String> {
     let mut why = Vec::new();
+    let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
     for change in &found.layers {
-        why.push(match (&change.a, &change.b) {
-            (Some(_), Some(b)) => format!("layer {}: {}", b.number, change.what),
-            (Some(a), None) => format!("only A has its layer {}: {}", a.number, change.what),
-            (None, b) => format!(
-                "only B has its layer {}: {}",
-                b.as_ref().map_or(0, |it| it.number),
-                change.what
-            ),
-        });
+        match (&change.a, &change.b) {
+            (Some(_), Some(b)) => why.push(format!("layer {}: {}", b.number, change.what)),
+            (Some(a), None) => of_a.push((a.number, change.what.clone())),
+            (None, Some(b)) => of_b.push((b.number, change.what.clone())),
+            (None, None) => {}
+        }
     }
+    why.extend(only("A", of_a));
+    why.extend(only("B", of_b));
     let ids =
         |it: &Platform| -> Vec<String> { it.layers.iter().map(|it| it.diff_id.clone()).collect() };
     let is_same = ids(a) == ids(b);
@@ -130,6 +130,26 @@ pub(crate) fn of_platforms(a: &Platform, b: &Platform, found: &PlatformCompariso
         why.push(OTHER_BYTES.to_owned());
     }
     why
+}
+
+/// Layers that one side alone has: their numbers, and what they are.
+fn only(side: &str, layers: Vec<(usize, String)>) -> Option<String> {
+    let (numbers, what): (Vec<_>, Vec<_>) = layers.into_iter().unzip();
+    let s = if numbers.len() == 1 { "" } else { "s" };
+    let what = (!what.is_empty()).then(|| named(&what))?;
+    Some(format!(
+        "only {side} has its layer{s} {}: {what}",
+        ranges(&numbers)
+    ))
+}
+
+/// `3-10, 12`
+fn ranges(numbers: &[usize]) -> String {
+    let runs = numbers.chunk_by(|a, b| a + 1 == *b).map(|run| match run {
+        [one] => one.to_string(),
+        run => format!("{}-{}", run[0], run[run.len() - 1]),
+    });
+    runs.collect::<Vec<_>>().join(", ")
 }
 
 /// What tells blobs apart whose layers are the same.

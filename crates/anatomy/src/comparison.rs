@@ -336,18 +336,27 @@ fn package_changes(a: &[PackageRow], b: &[PackageRow]) -> Vec<PackageChange> {
 }
 
 impl PackageChange {
-    /// `numpy 2.1 → 2.2`, `new 1 added`
-    pub(crate) fn words(&self) -> String {
-        let name = &self.name;
+    /// `2.1 → 2.2`, or the only version.
+    pub(crate) fn versions(&self) -> String {
         match (&self.a, &self.b) {
-            (Some(a), Some(b)) if a.version == b.version => format!("{name} {}", a.version),
-            (Some(a), Some(b)) => format!("{name} {} → {}", a.version, b.version),
-            (Some(a), None) => format!("{name} {} removed", a.version),
-            (None, b) => {
-                let version = b.as_ref().map(|it| it.version.as_str());
-                format!("{name} {} added", version.unwrap_or_default())
+            (Some(a), Some(b)) if a.version != b.version => {
+                format!("{} → {}", a.version, b.version)
+            }
+            (a, b) => {
+                let version = a.as_ref().or(b.as_ref());
+                version.map(|it| it.version.clone()).unwrap_or_default()
             }
         }
+    }
+
+    /// `numpy 2.1 → 2.2`, `new 1 added`
+    pub(crate) fn words(&self) -> String {
+        let fate = match (&self.a, &self.b) {
+            (Some(_), Some(_)) => "",
+            (Some(_), None) => " removed",
+            (None, _) => " added",
+        };
+        format!("{} {}{fate}", self.name, self.versions())
     }
 }
 

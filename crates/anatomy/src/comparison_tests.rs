@@ -90,6 +90,19 @@ fn versions() {
         &["only B has its layer 3: new 1"],
     );
     check(|b| drop(b.layers.pop()), &["only A has its layer 3: six 1"]);
+    let found = check(
+        |b| {
+            let new = |n| Made::wheel(&format!("new{n}"), "1", "");
+            b.layers.splice(2..2, (0..6).map(new));
+            b.layers.push(new(7));
+        },
+        &["only B has its layers 3-8, 10: new0 1, new1 1, new2 1, new3 1 and 3 more"],
+    );
+    assert!(
+        found.text().contains("+  python  new0  1  +"),
+        "{}",
+        found.text()
+    );
     check(
         |b| b.layers[1] = Made::wheel("numpy", "2.1", "eins"),
         &[

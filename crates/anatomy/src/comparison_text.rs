@@ -5,12 +5,14 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use crate::changes::Change;
-use crate::comparison::{Comparison, LayerChange, PackageChange, PlatformComparison};
+use crate::comparison::{Comparison, LayerChange, PlatformComparison};
 use crate::files::{Fate, FileChange};
 use crate::human;
 use crate::size::delta;
 use crate::table::{Table, plain, shortened};
 
+/// Causes that are told before the details.
+const CAUSES: usize = 12;
 /// Characters of a value that are shown.
 const VALUE: usize = 72;
 
@@ -29,8 +31,11 @@ impl Comparison {
             [one] => drop(writeln!(out, "They differ in one thing: {one}")),
             several => {
                 out.push_str("They differ:\n");
-                for cause in several {
+                for cause in several.iter().take(CAUSES) {
                     let _ = writeln!(out, "  {cause}");
+                }
+                if let Some(more @ 1..) = several.len().checked_sub(CAUSES) {
+                    let _ = writeln!(out, "  and in {more} more ways, all of them below");
                 }
             }
         }
@@ -69,13 +74,14 @@ fn of_platform(out: &mut String, found: &PlatformComparison) {
         ]);
     }
     section(out, "  layers", &layers);
-    let mut packages = Table::new(&[3]);
+    let mut packages = Table::new(&[4]);
     for change in &found.packages {
         let size = |it: &Option<crate::Version>| it.as_ref().map_or(0, |it| it.size);
         packages.row([
             sign(change.a.is_some(), change.b.is_some()).to_owned(),
             format!("{:?}", change.ecosystem).to_lowercase(),
-            PackageChange::words(change),
+            change.name.clone(),
+            change.versions(),
             delta(size(&change.a), size(&change.b)),
         ]);
     }

@@ -157,17 +157,21 @@ function sideBySide(listOf, keyOf) {
   return [...rows];
 }
 
-// In words, what tells the platforms apart; "" where nothing does.
+// In words, what tells the platforms apart; "" where nothing does. Machine code is never of one size, so sizes
+// differ only from a fifth on, and from 256 KiB.
 function difference(own, versionOf) {
   const having = held.filter((_, n) => own[n].length).map((platform) => platform.platform);
   if (having.length < held.length) return `only ${having.join(", ")}`;
   if (unique(own.map(versionOf)).length > 1) return "versions differ";
-  return "";
+  const sizes = own.map((list) => sum(list.map((it) => it.size)));
+  const [least, most] = [Math.min(...sizes), Math.max(...sizes)];
+  if (most - least < 262144 || most < 1.2 * least) return "";
+  return `${human(most - least)} more on ${held[sizes.indexOf(most)].platform}`;
 }
 
 function packageTable() {
   const columns = [{ title: "Package", marks: true }, { title: "From" }, { title: "Layer" },
-    ...perPlatform([{ title: "Version", marks: true }, { title: "Size", num: true }, { title: "Files", num: true }])];
+    ...perPlatform([{ title: "Version" }, { title: "Size", num: true }, { title: "Files", num: true }])];
   if (several) columns.push({ title: "Difference", marks: true });
   const version = (own) => unique(own.map((it) => it.version)).join(", ");
   const row = (key, name, from, own, differs) => ({
@@ -221,7 +225,7 @@ function layerTable() {
         bytes(layer.size), contents ? bytes(contents.size) : nothing(), contents ? amount(contents.files) : nothing(),
         contents ? bytes(contents.hidden.size) : nothing(), text(short(layer.diff_id), "mono nowrap", layer.diff_id)],
     };
-  }));
+  }), [0, false]);
 }
 
 // Names of architectures in paths, so that libraries meet their like on the other platform.
