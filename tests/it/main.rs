@@ -5,6 +5,8 @@ mod bad_input;
 mod bases;
 mod boundaries;
 mod build;
+mod check;
+mod check_sets;
 mod commands;
 mod credentials;
 mod diff;

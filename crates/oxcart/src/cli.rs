@@ -82,6 +82,8 @@ pub(crate) enum Command {
     /// Join the images of several platforms under one name
     #[command(subcommand)]
     Index(IndexCommand),
+    /// Prove that an image would load: architectures, libraries, entry points, requirements
+    Check(CheckArgs),
     /// Show what is in an image: platforms, layers, packages, files, config
     Inspect(InspectArgs),
     /// Show what tells two images apart, and why their digests differ
@@ -165,6 +167,9 @@ pub(crate) struct BuildArgs {
     /// Build every layer again from what is stored
     #[arg(long)]
     pub(crate) no_cache: bool,
+    /// Write and push the image without proof that it would load
+    #[arg(long)]
+    pub(crate) no_check: bool,
 }
 
 #[derive(Debug, Args)]
@@ -208,6 +213,19 @@ pub(crate) struct IndexCreateArgs {
     /// Begin anew: platforms that REF has now do not stay
     #[arg(long)]
     pub(crate) replace: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// A reference to an image in a registry; or oci:DIR, oci-archive:FILE, docker-archive:FILE, or a
+    /// path to one of them
+    pub(crate) image: String,
+    /// Only this platform; may be given again [default: all that the image has]
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub(crate) platforms: Vec<Platform>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Without options the image's documents tell all that is shown, and no layer is read. What is read of a layer

@@ -1,7 +1,9 @@
 //! What layers hold, kept in the store by their diff_id: a layer is looked into once.
 
 use std::io::{self, Read, Write};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::thread;
 
 use anyhow::Context;
 use contents::{Listing, Options};
@@ -11,7 +13,9 @@ use oci::{DiffId, HashingWriter};
 use serde::{Deserialize, Serialize};
 
 use crate::base;
+use crate::build::{BuiltLayer, in_parallel};
 use crate::diagnostics::Failure;
+use crate::output::made_blob;
 use crate::place::Place;
 use crate::store::Store;
 
@@ -53,22 +57,31 @@ fn keep(
     Ok(Arc::new(kept.listing))
 }
 
-/// Lists what must be the layer that its diff_id says: what is kept by that stands for it in all images.
 fn list(layer: &Layer, mut reader: impl Read, options: Options) -> anyhow::Result<Listing> {
-    let (listing, rest, found) = {
+    let listing = contents::list(&layer.media_type, &mut reader, options);
+    // The rest as well: only at its end is a blob seen to be what it should be. Where the stream broke, that
+    // is the cause, and not what the reader made of it.
+    io::copy(&mut reader, &mut io::sink())?;
+    Ok(listing?)
+}
+
+/// The same of what comes from elsewhere. It must be what its diff_id says: what is kept by that stands for it
+/// in all images.
+fn list_checked(layer: &Layer, mut reader: impl Read, options: Options) -> anyhow::Result<Listing> {
+    let (listing, found) = {
         let mut tar = Hashing {
             inner: facts::input::open(&layer.media_type, &mut reader)?,
             hash: HashingWriter::new(io::sink()),
         };
-        let listing = contents::list(TAR, &mut tar, options);
-        let rest = io::copy(&mut tar, &mut io::sink());
-        (listing, rest, tar.hash.finish().1)
+        let tar_layer = Layer {
+            media_type: TAR.to_owned(),
+            ..layer.clone()
+        };
+        let listing = list(&tar_layer, &mut tar, options);
+        (listing, tar.hash.finish().1)
     };
-    // The rest as well: only at its end is a blob seen to be what it should be. Where the stream broke, that
-    // is the cause, and not what the reader made of it.
     io::copy(&mut reader, &mut io::sink())?;
     let listing = listing?;
-    rest?;
     if found != layer.diff_id.0 {
         return Err(Failure::new(format!(
             "it holds {found}, and the configuration says {}",
@@ -111,7 +124,8 @@ pub(crate) async fn of_place(
                 None => base::reader(place, &layer.digest, layer.size).await?,
             };
             let read = layer.clone();
-            let listing = tokio::task::spawn_blocking(move || list(&read, reader, options)).await?;
+            let listing =
+                tokio::task::spawn_blocking(move || list_checked(&read, reader, options)).await?;
             let listing = listing
                 .with_context(|| format!("layer {} of {place} cannot be read", layer.digest))?;
             keep(store, &layer.diff_id, listing, options)
@@ -119,4 +133,29 @@ pub(crate) async fn of_place(
         .buffered(PARALLEL)
         .try_collect()
         .await
+}
+
+/// The listings of layers that were built, in their order: of those that are not known, the blob is made from
+/// its map and read at the same time.
+pub(crate) fn of_built(
+    store: &Store,
+    layers: &[&BuiltLayer],
+    threads: NonZeroUsize,
+) -> anyhow::Result<Vec<Arc<Listing>>> {
+    let options = Options::default();
+    in_parallel(layers, threads, |built| {
+        let layer = &built.record.layer;
+        if let Some(listing) = known(store, &layer.diff_id, options) {
+            return Ok(listing);
+        }
+        let (reader, mut writer) = io::pipe()?;
+        let (listing, written) = thread::scope(|scope| {
+            let written = scope.spawn(move || made_blob(built, store, &mut writer));
+            let listing = list(layer, reader, options);
+            (listing, written.join())
+        });
+        // Where the blob could not be made, that is why it could not be read.
+        written.map_err(|_| anyhow::anyhow!("the thread that made a blob ended early"))??;
+        keep(store, &layer.diff_id, listing?, options)
+    })
 }

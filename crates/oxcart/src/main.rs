@@ -34,6 +34,7 @@ mod place;
 mod plan;
 mod progress;
 mod project;
+mod proof;
 mod push;
 mod registries;
 mod resolving;
@@ -80,6 +81,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Push(args) => commands::push::run(global, args)?,
         Command::Index(cli::IndexCommand::Create(args)) => commands::index::create(global, args)?,
         Command::Diff(args) => return commands::diff::run(global, args),
+        Command::Check(args) => return commands::check::run(global, args),
         Command::Inspect(args) => commands::inspect::run(global, args)?,
         Command::Vendor(args) => commands::vendor::run(global, args)?,
         Command::Store(command) => commands::store::run(global, command)?,

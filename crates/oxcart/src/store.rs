@@ -20,11 +20,12 @@ use crate::clock;
 use crate::diagnostics::{Failure, IoContext};
 
 /// What is kept, each in a directory of its own.
-const KINDS: [&str; 8] = [
+const KINDS: [&str; 9] = [
     "blobs",
     "layers",
     "facts",
     "listings",
+    "proofs",
     "homes",
     "partial",
     "spool",
@@ -157,6 +158,17 @@ impl Store {
 
     fn listing_path(&self, diff_id: &DiffId) -> PathBuf {
         self.root.join("listings").join(diff_id.0.hex())
+    }
+
+    /// The proof of an image, by its key.
+    pub(crate) fn proof(&self, key: &Digest) -> Option<Vec<u8>> {
+        self.kept(&self.root.join("proofs").join(key.hex()))
+    }
+
+    /// Keeps the proof of an image.
+    pub(crate) fn put_proof(&self, key: &Digest, bytes: &[u8]) -> Result<(), Failure> {
+        let path = self.root.join("proofs").join(key.hex());
+        self.place(&path, |out| out.write_all(bytes))
     }
 
     fn kept(&self, path: &Path) -> Option<Vec<u8>> {

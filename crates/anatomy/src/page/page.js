@@ -360,8 +360,10 @@ const LABEL = 18; // Pixels of a group's name.
 function drawMap(map, platform, view) {
   const { width, height } = map.getBoundingClientRect();
   const whole = platform.contents.size;
+  // Parts of the whole, so that a print has all of it, whatever its size.
+  const part = (value, all) => `${(100 * Math.max(value, 0) / (all || 1)).toFixed(3)}%`;
   const place = (element, x, y, w, h) => {
-    Object.assign(element.style, { left: `${x}px`, top: `${y}px`, width: `${Math.max(w, 0)}px`, height: `${Math.max(h, 0)}px` });
+    Object.assign(element.style, { left: part(x, width), top: part(y, height), width: part(w, width), height: part(h, height) });
     return element;
   };
   const parts = [];
@@ -413,7 +415,6 @@ function maps() {
   new ResizeObserver(() => {
     if (byId("maps").clientWidth !== width) { width = byId("maps").clientWidth; draw(); }
   }).observe(byId("maps"));
-  addEventListener("beforeprint", draw);
   draw();
   rest();
 }
