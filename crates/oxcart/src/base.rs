@@ -353,7 +353,11 @@ async fn scan(place: &Place, layer: &Descriptor, digest: &Digest) -> anyhow::Res
 }
 
 /// The bytes of a blob, for a thread that may wait for them.
-async fn reader(place: &Place, digest: &Digest, size: u64) -> anyhow::Result<Box<dyn Read + Send>> {
+pub(crate) async fn reader(
+    place: &Place,
+    digest: &Digest,
+    size: u64,
+) -> anyhow::Result<Box<dyn Read + Send>> {
     match place.blob(digest)? {
         crate::place::Bytes::Disk(blob) => Ok(Box::new(blob.reader())),
         crate::place::Bytes::Registry(repository) => {

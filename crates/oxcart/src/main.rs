@@ -21,9 +21,12 @@ mod github;
 mod join;
 mod layering;
 mod layers;
+mod listings;
 mod lock;
 mod lock_diff;
 mod memory;
+mod lock_state;
+mod look;
 mod metadata;
 mod netrc;
 mod notes;
@@ -32,6 +35,7 @@ mod place;
 mod plan;
 mod progress;
 mod project;
+mod proof;
 mod push;
 mod registries;
 mod resolving;
@@ -78,6 +82,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Build(args) => commands::build::run(global, args)?,
         Command::Push(args) => commands::push::run(global, args)?,
         Command::Index(cli::IndexCommand::Create(args)) => commands::index::create(global, args)?,
+        Command::Diff(args) => return commands::diff::run(global, args),
+        Command::Check(args) => return commands::check::run(global, args),
         Command::Inspect(args) => commands::inspect::run(global, args)?,
         Command::Vendor(args) => commands::vendor::run(global, args)?,
         Command::Store(command) => commands::store::run(global, command)?,

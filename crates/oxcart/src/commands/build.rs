@@ -24,6 +24,7 @@ use crate::output::{Destination, Named};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::project::Project;
+use crate::proof;
 use crate::registries::Registries;
 use crate::resolving::{self, Means, Upgrade};
 use crate::store::Store;
@@ -99,6 +100,14 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
     let options = options(args);
     let built = build::build(&workshop, &plans, supplies, options, &mut seconds)?;
     summarise(&built, &progress);
+
+    let checking = Instant::now();
+    let goes_anywhere = args.push || !args.outputs.is_empty();
+    if goes_anywhere && !args.no_check {
+        let base = project.base.location();
+        proof::of_built(&built, base, bases, &fetcher, options.threads)?;
+    }
+    seconds.check = checking.elapsed().as_secs_f64();
 
     let writing = Instant::now();
     let image = Named {
