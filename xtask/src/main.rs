@@ -7,9 +7,11 @@
 
 mod bench;
 mod bench_big;
+mod bench_full;
 mod bench_lock;
 mod bench_push;
 mod ci;
+mod docker_registry;
 mod fuzz;
 mod golden;
 mod limit;
@@ -63,10 +65,16 @@ enum Bench {
     Big(workbench::Common),
     /// Layer building against `uv pip install; tar; pigz`, as a Markdown table.
     Layers(bench::Options),
+    /// `oxcart digest`, as a Markdown table.
+    Digest(bench_full::Options),
+    /// Pushing from an empty store with a full lock, as a Markdown table.
+    Fresh(bench_full::Options),
     /// Locking against `uv pip compile`, as a Markdown table.
     Lock(workbench::Common),
     /// Pushing to docker-registry on the loopback interface against skopeo, as a Markdown table.
     Push(bench_push::Options),
+    /// Pushing after a change of one file, as a Markdown table.
+    Rebuild(bench_full::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -75,6 +83,9 @@ fn main() -> anyhow::Result<()> {
         Command::Test { filters } => test::run(&filters),
         Command::Bench(Bench::Big(options)) => bench_big::big(&options),
         Command::Bench(Bench::Layers(options)) => bench::layers(&options),
+        Command::Bench(Bench::Digest(options)) => bench_full::digest(&options),
+        Command::Bench(Bench::Fresh(options)) => bench_full::fresh(&options),
+        Command::Bench(Bench::Rebuild(options)) => bench_full::rebuild(&options),
         Command::Bench(Bench::Lock(options)) => bench_lock::lock(&options),
         Command::Bench(Bench::Push(options)) => bench_push::push(&options),
         Command::Golden => golden::write(),
