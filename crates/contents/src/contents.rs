@@ -213,11 +213,26 @@ impl Contents {
         let Some(real) = self.follow(directory) else {
             return Vec::new();
         };
-        let skip = if real.is_empty() { 0 } else { real.len() + 1 };
-        self.names_below(&real)
-            .map(|path| &path[skip..])
-            .filter(|rest| !rest.contains('/'))
-            .collect()
+        let prefix = match real.as_str() {
+            "" => String::new(),
+            real => format!("{real}/"),
+        };
+        let mut names = Vec::new();
+        let mut from = prefix.clone();
+        while let Some((path, _)) = self.slots.range(from.clone()..).next() {
+            let Some(rest) = path.strip_prefix(&prefix) else {
+                break;
+            };
+            from = match rest.split_once('/') {
+                // Past all that is in it: `0` follows `/`.
+                Some((name, _)) => format!("{prefix}{name}0"),
+                None => {
+                    names.push(rest);
+                    format!("{path}\0")
+                }
+            };
+        }
+        names
     }
 
     /// The installed packages, sorted by ecosystem and name.

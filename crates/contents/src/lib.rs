@@ -22,3 +22,6 @@ pub use error::Error;
 pub use list::{Options, list};
 pub use listing::{Body, Entry, File, Kind, Listing};
 pub use packages::{Ecosystem, Package};
+
+/// Changes when a listing of the same layer would say something else: kept ones are then read anew.
+pub const VERSION: u32 = 1;

@@ -96,6 +96,13 @@ pub(crate) struct BuiltLayer {
     pub(crate) home: Home,
 }
 
+impl BuiltLayer {
+    /// Whether nothing here can give its blob.
+    pub(crate) fn is_remote(&self) -> bool {
+        !matches!(self.home, Home::Store)
+    }
+}
+
 /// What a build draws on.
 #[derive(Clone, Copy)]
 pub(crate) struct Supplies<'a> {

@@ -23,8 +23,12 @@ mod join;
 mod layer_diff;
 mod layering;
 mod layers;
+mod listings;
 mod lock;
 mod lock_diff;
+mod lock_state;
+mod look;
+mod memory;
 mod mend;
 mod metadata;
 mod netrc;
@@ -34,6 +38,7 @@ mod place;
 mod plan;
 mod progress;
 mod project;
+mod proof;
 mod push;
 mod registries;
 mod remote;
@@ -49,6 +54,7 @@ use clap::Parser;
 use cli::{Cli, Color, Command};
 
 fn main() -> ExitCode {
+    memory::share_one_heap();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -81,6 +87,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Digest(args) => commands::digest::run(global, args)?,
         Command::Push(args) => commands::push::run(global, args)?,
         Command::Index(cli::IndexCommand::Create(args)) => commands::index::create(global, args)?,
+        Command::Diff(args) => return commands::diff::run(global, args),
+        Command::Check(args) => return commands::check::run(global, args),
         Command::Inspect(args) => commands::inspect::run(global, args)?,
         Command::Vendor(args) => commands::vendor::run(global, args)?,
         Command::Verify(args) => return commands::verify::run(global, args),

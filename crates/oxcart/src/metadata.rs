@@ -83,6 +83,7 @@ pub(crate) struct Seconds {
     pub(crate) lock: f64,
     pub(crate) fetch: f64,
     pub(crate) layers: f64,
+    pub(crate) check: f64,
     pub(crate) output: f64,
     pub(crate) push: f64,
     pub(crate) total: f64,

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
-use oci::{Digest, HashingWriter, Source};
+use oci::{DiffId, Digest, HashingWriter, Source};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
@@ -24,10 +24,12 @@ use crate::clock;
 use crate::diagnostics::{Failure, IoContext};
 
 /// What is kept, each in a directory of its own.
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 9] = [
     "blobs",
     "layers",
     "facts",
+    "listings",
+    "proofs",
     "homes",
     "partial",
     "spool",
@@ -178,6 +180,42 @@ impl Store {
     /// Keeps the facts of a base image.
     pub(crate) fn put_facts(&self, manifest: &Digest, bytes: &[u8]) -> Result<(), Failure> {
         self.place(&self.facts_path(manifest), |out| out.write_all(bytes))
+    }
+
+    /// What was kept of a layer that was looked into.
+    pub(crate) fn listing(&self, diff_id: &DiffId) -> Option<Vec<u8>> {
+        self.kept(&self.listing_path(diff_id))
+    }
+
+    /// Keeps what a layer holds.
+    pub(crate) fn put_listing(&self, diff_id: &DiffId, bytes: &[u8]) -> Result<(), Failure> {
+        self.place(&self.listing_path(diff_id), |out| out.write_all(bytes))
+    }
+
+    fn listing_path(&self, diff_id: &DiffId) -> PathBuf {
+        self.root.join("listings").join(diff_id.0.hex())
+    }
+
+    /// The proof of an image, by its key.
+    pub(crate) fn proof(&self, key: &Digest) -> Option<Vec<u8>> {
+        self.kept(&self.root.join("proofs").join(key.hex()))
+    }
+
+    /// Keeps the proof of an image.
+    pub(crate) fn put_proof(&self, key: &Digest, bytes: &[u8]) -> Result<(), Failure> {
+        let path = self.root.join("proofs").join(key.hex());
+        self.place(&path, |out| out.write_all(bytes))
+    }
+
+    fn kept(&self, path: &Path) -> Option<Vec<u8>> {
+        let bytes = fs::read(path).ok()?;
+        touch(path);
+        Some(bytes)
+    }
+
+    /// The blob, to be read from its beginning, if it is here.
+    pub(crate) fn reader(&self, digest: &Digest) -> Option<File> {
+        File::open(self.blob_path(digest)).ok()
     }
 
     /// Repositories of `registry` that were seen to have the blob, the latest last.

@@ -26,6 +26,7 @@ use crate::output::{Destination, Named};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::project::Project;
+use crate::proof;
 use crate::registries::Registries;
 use crate::remote::{self, Remote};
 use crate::resolving::{self, Means, Upgrade};
@@ -167,6 +168,14 @@ impl Making<'_> {
         let built = build::build(self.workshop, self.plans, supplies, options, seconds)?;
         compare(project, lock, &built, args, self.means)?;
         summarise(&built, progress);
+
+        let checking = Instant::now();
+        let goes_anywhere = args.push || !args.outputs.is_empty();
+        if goes_anywhere && !args.no_check {
+            let base = project.base.location();
+            proof::of_built(&built, base, bases, fetcher, options.threads)?;
+        }
+        seconds.check = checking.elapsed().as_secs_f64();
 
         let writing = Instant::now();
         let image = Named {

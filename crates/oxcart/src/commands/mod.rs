@@ -1,6 +1,8 @@
 //! The commands, one a file: what is typed → what is done → what is printed.
 
 pub(crate) mod build;
+pub(crate) mod check;
+pub(crate) mod diff;
 pub(crate) mod digest;
 pub(crate) mod index;
 pub(crate) mod init;

@@ -64,6 +64,14 @@ impl Base {
             Self::Debian(_) | Self::Scratch => None,
         }
     }
+
+    /// Where the base image is, where it is one.
+    pub(crate) fn location(&self) -> Option<&Location> {
+        match self {
+            Self::Image { location, .. } => Some(location),
+            Self::Debian(_) | Self::Scratch => None,
+        }
+    }
 }
 
 impl fmt::Display for Base {
