@@ -218,9 +218,10 @@ impl PlatformComparison {
             .collect();
         let is_same_files = diff_ids(a) == diff_ids(b);
         // With other layers, another history is no news.
-        let skip: &[&str] = match is_same_files {
-            true => &["rootfs"],
-            false => &["rootfs", "history", "created"],
+        let skip: &[&str] = if is_same_files {
+            &["rootfs"]
+        } else {
+            &["rootfs", "history", "created"]
         };
         let config = changes(&a.configuration, &b.configuration, skip);
         let manifest = changes(

@@ -42,9 +42,10 @@ pub(crate) fn lock_state(directory: &Path, inspection: &Inspection) -> Option<Lo
                     differences.push(format!("{more} more"));
                 }
                 LockReport {
-                    state: match differences.is_empty() {
-                        true => LockState::Same,
-                        false => LockState::Different,
+                    state: if differences.is_empty() {
+                        LockState::Same
+                    } else {
+                        LockState::Different
                     },
                     file: Some(file),
                     differences,

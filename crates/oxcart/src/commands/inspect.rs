@@ -23,9 +23,10 @@ pub(crate) fn run(global: &Global, args: &InspectArgs) -> anyhow::Result<()> {
     let is_deep = !args.documents
         && (args.json || args.tree || args.packages || args.by_layer || args.html.is_some());
     if !is_deep {
-        return match args.json {
-            true => super::print(&serde_json::to_string_pretty(&look.inspection)?),
-            false => super::print(anatomy::text(&look.inspection, false).trim_end()),
+        return if args.json {
+            super::print(&serde_json::to_string_pretty(&look.inspection)?)
+        } else {
+            super::print(anatomy::text(&look.inspection, false).trim_end())
         };
     }
     let store = Store::open(global.store.as_deref())?;
