@@ -272,7 +272,7 @@ impl Foreign {
         }
     }
 
-    /// A layer with these files, and its diff_id.
+    /// A layer with these files, and its `diff_id`.
     pub(crate) fn layer(&self, files: &[(&str, &[u8])]) -> (Value, Digest) {
         let mut tar = tar::Builder::new(Vec::new());
         for (path, bytes) in files {

@@ -18,7 +18,7 @@ impl Table {
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows
-            .push(cells.iter().map(|cell| plain(cell)).collect());
+            .push(cells.into_iter().map(|cell| plain(&cell)).collect());
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -61,8 +61,9 @@ fn locks(directory: &Path) -> Vec<String> {
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let mut names: Vec<_> = names
         .filter(|name| {
-            let middle = name.strip_prefix("oxcart.");
-            middle.is_some_and(|rest| rest == "lock" || rest.ends_with(".lock"))
+            let profile = name.strip_prefix("oxcart.");
+            let profile = profile.and_then(|rest| rest.strip_suffix("lock"));
+            profile.is_some_and(|profile| profile.is_empty() || profile.ends_with('.'))
         })
         .collect();
     names.sort_by_key(|name| (name.len(), name.clone()));

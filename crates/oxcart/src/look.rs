@@ -18,7 +18,7 @@ use crate::progress::Progress;
 use crate::registries::Registries;
 use crate::store::Store;
 
-/// Manifests that are no images although their configurations may look so: BuildKit's attestations.
+/// Manifests that are no images although their configurations may look so: attestations of `BuildKit`.
 const REFERENCE: &str = "vnd.docker.reference.type";
 
 /// An image that is looked at.
