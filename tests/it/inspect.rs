@@ -377,6 +377,40 @@ fn a_layer_that_is_not_what_the_configuration_says_is_refused() {
 }
 
 #[test]
+fn damaged_images_are_told() {
+    let project = Project::empty();
+    let foreign = Foreign::new();
+    let text = foreign
+        .registry
+        .put_blob("team/foreign", "no tar at all".repeat(100));
+    let layer = json!({"mediaType": TAR, "digest": text, "size": 1300});
+    let reference = foreign.index(&[foreign.image(&[(layer, text)], "RUN true")]);
+    for arguments in [
+        &["inspect", "--json", &reference][..],
+        &["inspect", "--tree", &reference],
+    ] {
+        let run = project.context.fails(arguments);
+        run.says(&[&format!("layer {text} of"), "cannot be read"]);
+    }
+    let blob = foreign.registry.put_blob("team/foreign", "{\"os\": ");
+    let config = json!({"mediaType": CONFIG, "digest": blob, "size": 7});
+    let manifest =
+        json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []});
+    let reference = foreign.index(&[foreign.manifest(&manifest)]);
+    let run = project.context.fails(["inspect", &reference]);
+    run.says(&[&format!("the configuration {blob} cannot be read")]);
+    let config = "{}";
+    let blob = foreign.registry.put_blob("team/foreign", config);
+    let (layer, _) = foreign.layer(&[("a", b"a")]);
+    let config = json!({"mediaType": CONFIG, "digest": blob, "size": 2});
+    let manifest =
+        json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
+    let reference = foreign.index(&[foreign.manifest(&manifest)]);
+    let run = project.context.fails(["inspect", &reference]);
+    run.says(&["has 1 layers, and its configuration names 0 of them"]);
+}
+
+#[test]
 fn text_of_an_image_does_nothing_to_the_terminal() {
     let project = Project::empty();
     let foreign = Foreign::new();

@@ -214,14 +214,12 @@ pub(crate) fn of_layers(
 }
 
 fn of_listings(a: &Listing, b: &Listing) -> String {
-    let entries = |it: &'_ Listing| -> Vec<(String, contents::Entry)> {
-        it.entries.clone().into_iter().collect()
-    };
-    let (left, right) = (entries(a), entries(b));
-    let found = files::compare(
-        left.iter().map(|(path, entry)| (path.as_str(), entry)),
-        right.iter().map(|(path, entry)| (path.as_str(), entry)),
-    );
+    fn entries(it: &Listing) -> impl Iterator<Item = (&str, &contents::Entry)> {
+        it.entries
+            .iter()
+            .map(|(path, entry)| (path.as_str(), entry))
+    }
+    let found = files::compare(entries(a), entries(b));
     let whiteouts = (&a.whiteouts, &a.opaque) != (&b.whiteouts, &b.opaque);
     if found.is_empty() {
         return if whiteouts {
