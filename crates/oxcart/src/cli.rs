@@ -77,8 +77,12 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Build the image for every platform, and print the digest of its index
     Build(BuildArgs),
+    /// Print the digest that a build gives, from the lock and the project's files alone
+    Digest(DigestArgs),
     /// Push an image from a layout, an archive or another registry
     Push(PushArgs),
+    /// Build the image again from lock and sources, and compare an image with it, layer by layer
+    Verify(VerifyArgs),
     /// Join the images of several platforms under one name
     #[command(subcommand)]
     Index(IndexCommand),
@@ -106,6 +110,9 @@ pub(crate) struct LockArgs {
     /// Write nothing; exit with 1 when the lock is missing or stale
     #[arg(long)]
     pub(crate) check: bool,
+    /// State every layer in it: build those that neither an earlier lock states nor the store knows
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) layers: bool,
 }
 
 #[derive(Debug, Args)]
@@ -149,7 +156,11 @@ pub(crate) struct BuildArgs {
     /// The image's tag; may be given again [default: latest]
     #[arg(long = "tag", value_name = "TAG")]
     pub(crate) tags: Vec<String>,
-    /// Fail where the lock is missing or stale, instead of writing it
+    /// A repository that may have layers of the image, besides the configuration's cache-from; may be
+    /// given again
+    #[arg(long, value_name = "REPOSITORY", requires = "push")]
+    pub(crate) cache_from: Vec<String>,
+    /// Fail where the lock is missing or stale or states other layers, instead of writing it
     #[arg(long)]
     pub(crate) locked: bool,
     /// Use no network: everything comes from the store or from --vendor, and the lock must be up to date
@@ -170,6 +181,32 @@ pub(crate) struct BuildArgs {
     /// Write and push the image without proof that it would load
     #[arg(long)]
     pub(crate) no_check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DigestArgs {
+    /// Use [profile.NAME] of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Only this platform; may be given again [default: all of the configuration's]
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub(crate) platforms: Vec<Platform>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// A reference to an image in a registry; or oci:DIR, oci-archive:FILE, docker-archive:FILE, or a
+    /// path to one of them
+    pub(crate) image: String,
+    /// Only this platform; may be given again [default: those that the image and the project have]
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub(crate) platforms: Vec<Platform>,
+    /// Use [profile.NAME] of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
 }
 
 #[derive(Debug, Args)]

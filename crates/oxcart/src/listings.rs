@@ -42,6 +42,11 @@ fn known(store: &Store, diff_id: &DiffId, options: Options) -> Option<Arc<Listin
     is_enough.then(|| Arc::new(kept.listing))
 }
 
+/// Whether a build's layer was looked into before.
+pub(crate) fn is_known(store: &Store, built: &BuiltLayer) -> bool {
+    known(store, &built.record.layer.diff_id, Options::default()).is_some()
+}
+
 fn keep(
     store: &Store,
     diff_id: &DiffId,
