@@ -230,6 +230,14 @@ fn the_lock_is_compared_in_a_project() {
         found["differences"],
         json!(["linux/amd64: helper 2.1, and 2.0 in the image"])
     );
+    // The same versions, and another digest of a layer.
+    let at = lock.find("diff_id = \"sha256:").unwrap() + "diff_id = \"sha256:".len();
+    let changed = format!("{}{}{}", &lock[..at], "0".repeat(64), &lock[at + 64..]);
+    project.context.write("oxcart.lock", changed);
+    assert_eq!(
+        state(&["--documents"])["differences"],
+        json!(["linux/amd64: layer 1 has other bytes: base: 29 Debian packages"])
+    );
     // A lock that fits, whichever profile it is for.
     project.context.write("oxcart.other.lock", lock);
     assert_eq!(state(&[])["file"], "oxcart.other.lock");
