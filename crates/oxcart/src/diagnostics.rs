@@ -164,6 +164,8 @@ pub(crate) fn exit_status(error: &anyhow::Error) -> u8 {
             || cause.is::<registry::Error>()
             || cause.is::<registry::ReferenceError>()
             || cause.is::<facts::Error>()
+            || cause.is::<contents::Error>()
+            || cause.is::<anatomy::Error>()
             || cause.is::<oci::LayoutError>()
             || cause.is::<oci::ImageError>()
             || cause.is::<deb::Error>()
