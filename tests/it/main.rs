@@ -1,6 +1,7 @@
 //! The end-to-end tests.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod apt;
 mod bad_input;
 mod bases;
 mod boundaries;
@@ -22,4 +23,5 @@ mod registries;
 mod reproducible;
 mod samples;
 mod skip;
+mod system;
 mod uv_equal;

@@ -10,8 +10,9 @@ use std::time::Instant;
 use oci::layer::Layer;
 use oci::{Digest, Image, ImageSpec, Index, LayerSpec, Platform};
 
+use crate::archives::Mirrors;
 use crate::base::Bases;
-use crate::debian::Mirrors;
+use crate::debian;
 use crate::diagnostics::Failure;
 use crate::fetch::{Download, Fetcher};
 use crate::layers::{Job, Workshop};
@@ -120,13 +121,29 @@ pub(crate) fn build(
         .map(|plan| workshop.jobs(plan))
         .collect::<Result<Vec<_>, _>>()?;
     let mut layers = known(workshop, jobs.iter().flatten(), options.cache);
-    let mut wanted = downloads(jobs.iter().flatten(), &layers, mirrors, options.blobs)?;
+    let mut wanted = Vec::new();
+    for (plan, jobs) in plans.iter().zip(&jobs) {
+        wanted.extend(downloads(plan, jobs, &layers, mirrors, options.blobs)?);
+    }
     if fetcher.is_offline() {
         // All that is missing is to be told at once.
-        wanted.extend(base_downloads(workshop, plans, options.blobs));
+        wanted.extend(base_downloads(
+            workshop,
+            plans,
+            &jobs,
+            &layers,
+            options.blobs,
+        ));
     }
     fetcher.all(&wanted)?;
-    let bases = fetcher.wait(base_images(workshop, plans, bases, options.blobs))?;
+    let bases = fetcher.wait(base_images(
+        workshop,
+        plans,
+        &jobs,
+        &layers,
+        bases,
+        options.blobs,
+    ))?;
     seconds.fetch = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
@@ -166,19 +183,25 @@ pub(crate) fn build(
     Ok(Built { index, images })
 }
 
-/// The documents of each plan's base image and, where they are to be written, its layers in the store.
+/// The documents of each plan's base image and, where they are to be written, its layers in the store;
+/// what is needed of it for `[system]` packages, too.
 async fn base_images(
     workshop: &Workshop<'_>,
     plans: &[Plan],
+    jobs: &[Vec<Job>],
+    known: &Layers,
     bases: Bases<'_>,
     blobs: Blobs,
 ) -> anyhow::Result<Vec<Option<oci::Base>>> {
     let mut found = Vec::new();
-    for plan in plans {
+    for (plan, jobs) in plans.iter().zip(jobs) {
         found.push(match (&workshop.project.base, &plan.image) {
             (Base::Image { location, .. }, Some(image)) => {
                 if blobs == Blobs::Written {
                     bases.fetch(location, image).await?;
+                }
+                if stands_on_records(jobs, known) {
+                    bases.dpkg(location, image).await?;
                 }
                 Some(bases.documents(location, image).await?)
             }
@@ -189,14 +212,32 @@ async fn base_images(
 }
 
 /// What [`base_images`] will look for in the store.
-fn base_downloads(workshop: &Workshop<'_>, plans: &[Plan], blobs: Blobs) -> Vec<Download> {
-    plans
-        .iter()
-        .filter_map(|plan| Some((plan.platform, plan.image.as_ref()?)))
-        .flat_map(|(platform, image)| vendor::of_base(&workshop.project.base, platform, image))
-        .filter(|supply| blobs == Blobs::Written || !matches!(supply.kind, Kind::BaseLayer(_)))
-        .map(|supply| supply.download())
-        .collect()
+fn base_downloads(
+    workshop: &Workshop<'_>,
+    plans: &[Plan],
+    jobs: &[Vec<Job>],
+    known: &Layers,
+    blobs: Blobs,
+) -> Vec<Download> {
+    let mut downloads = Vec::new();
+    for (plan, jobs) in plans.iter().zip(jobs) {
+        let Some(image) = &plan.image else { continue };
+        let supplies = vendor::of_base(&workshop.project.base, plan.platform, image);
+        let wanted = supplies.iter().filter(|supply| match supply.kind {
+            Kind::BaseLayer(_) => blobs == Blobs::Written,
+            Kind::BaseDpkg => stands_on_records(jobs, known),
+            _ => true,
+        });
+        downloads.extend(wanted.map(vendor::Supply::download));
+    }
+    downloads
+}
+
+/// Whether a layer is to be built that is made of Debian packages.
+fn stands_on_records(jobs: &[Job], known: &Layers) -> bool {
+    let is_wanted = |job: &Job| !known.contains_key(&job.key);
+    jobs.iter()
+        .any(|job| matches!(job.step, Step::Debian(..)) && is_wanted(job))
 }
 
 type Layers = BTreeMap<Digest, (LayerRecord, LayerState)>;
@@ -230,8 +271,9 @@ fn missing<'a>(jobs: impl Iterator<Item = &'a Job>, known: &Layers) -> Vec<&'a J
 
 /// What has to be in the store: what unknown layers are built from and, where blobs will be written,
 /// what known maps refer to.
-fn downloads<'a>(
-    jobs: impl Iterator<Item = &'a Job>,
+fn downloads(
+    plan: &Plan,
+    jobs: &[Job],
     known: &Layers,
     mirrors: &Mirrors,
     blobs: Blobs,
@@ -244,8 +286,12 @@ fn downloads<'a>(
         }
         match &job.step {
             Step::Debian(_, debs) => {
-                for deb in debs {
-                    downloads.push(mirrors.download(deb)?);
+                let below = match &job.under {
+                    debian::Below::Own(below) => &below[..],
+                    debian::Below::Image(_) => &[],
+                };
+                for deb in debs.iter().chain(below) {
+                    downloads.push(mirrors.download(deb, plan.platform)?);
                 }
             }
             Step::Wheels(wheels) => {

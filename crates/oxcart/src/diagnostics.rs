@@ -21,8 +21,20 @@ impl Failure {
         }
     }
 
+    /// The same, said of a file.
+    pub(crate) fn of_file(mut self, path: &Path) -> Self {
+        self.message = format!("{}: {}", path.display(), self.message);
+        self
+    }
+
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, where somebody else has a better one.
+    pub(crate) fn without_hint(mut self) -> Self {
+        self.hint = None;
         self
     }
 

@@ -20,7 +20,7 @@ use crate::app::{self, AppFile};
 use crate::build::in_parallel;
 use crate::debian;
 use crate::diagnostics::Failure;
-use crate::lock::{LockedEnvironment, LockedWheel};
+use crate::lock::{DebLayer, LockedDeb, LockedEnvironment, LockedWheel};
 use crate::plan::{Plan, Step};
 use crate::project::{Project, Record};
 use crate::store::{Kept, LayerRecord, Store};
@@ -35,6 +35,8 @@ pub(crate) struct Job {
     pub(crate) step: Step,
     venv: Option<Venv>,
     stands_on: Below,
+    /// What Debian packages are put on.
+    pub(crate) under: debian::Below,
     /// The files of an app step.
     files: Vec<AppFile>,
     record: BTreeMap<PackageName, Record>,
@@ -101,6 +103,7 @@ impl Workshop<'_> {
                     key,
                     step: step.clone(),
                     venv: venv.clone(),
+                    under: under(plan, step),
                     stands_on: plan.image.as_ref().map_or(Below::Nothing, |_| Below::Image),
                     files,
                     record: record.clone(),
@@ -119,11 +122,22 @@ impl Workshop<'_> {
         record: &BTreeMap<PackageName, Record>,
     ) -> Result<Value, Failure> {
         Ok(match step {
-            Step::Debian(_, debs) => json!({
-                "debs": debs.iter().map(|deb| deb.sha256).collect::<Vec<_>>(),
-                "release": plan.base,
-                "keep-docs": self.project.debian.keep_docs,
-            }),
+            Step::Debian(_, debs) => {
+                let digests =
+                    |debs: &[LockedDeb]| json!(debs.iter().map(|it| it.sha256).collect::<Vec<_>>());
+                let mut inputs = json!({
+                    "debs": digests(debs),
+                    "keep-docs": self.project.debian.keep_docs,
+                });
+                match under(plan, step) {
+                    debian::Below::Image(document) => inputs["dpkg"] = json!(document),
+                    debian::Below::Own(below) => {
+                        inputs["release"] = json!(plan.base);
+                        inputs["below"] = digests(&below);
+                    }
+                }
+                inputs
+            }
             Step::Skeleton => {
                 json!({
                     "prefix": plan.venv.as_str(),
@@ -201,7 +215,7 @@ impl Workshop<'_> {
 
     fn tree(&self, job: &Job) -> anyhow::Result<(Tree, Vec<String>)> {
         match &job.step {
-            Step::Debian(layer, debs) => debian::tree(self.store, self.project, *layer, debs),
+            Step::Debian(_, debs) => debian::tree(self.store, self.project, debs, &job.under),
             Step::Skeleton => Ok((skeleton(job)?, Vec::new())),
             Step::Wheels(wheels) => self.wheels(job, wheels),
             Step::App(app) => Ok((app::tree(app, &job.files)?, Vec::new())),
@@ -276,6 +290,18 @@ impl Workshop<'_> {
         }
         Ok(warnings)
     }
+}
+
+/// What the Debian packages of `step` are put on.
+fn under(plan: &Plan, step: &Step) -> debian::Below {
+    if let Some(document) = plan.image.as_ref().and_then(|image| image.dpkg.as_ref()) {
+        return debian::Below::Image(document.digest);
+    }
+    let base = plan.steps.iter().find_map(|it| match (it, step) {
+        (Step::Debian(DebLayer::Base, debs), Step::Debian(DebLayer::System, _)) => Some(debs),
+        _ => None,
+    });
+    debian::Below::Own(base.cloned().unwrap_or_default())
 }
 
 /// The environment without packages; over a base image, nothing but it is seen at its path.

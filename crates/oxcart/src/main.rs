@@ -7,6 +7,7 @@
 //! destinations ([`output`]) or to a registry ([`push`]).
 
 mod app;
+mod archives;
 mod asked;
 mod base;
 mod build;
@@ -35,6 +36,7 @@ mod push;
 mod registries;
 mod resolving;
 mod store;
+mod system;
 mod target;
 mod vendor;
 
