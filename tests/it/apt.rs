@@ -131,6 +131,9 @@ impl Apt {
             "Acquire::Languages=none",
             "Acquire::GzipIndexes=false",
             "Acquire::Check-Valid-Until=false",
+            // A host's configuration may turn them off, and then each run reads all lists anew.
+            "Dir::Cache::pkgcache=pkgcache.bin",
+            "Dir::Cache::srcpkgcache=srcpkgcache.bin",
         ] {
             command.args(["-o", option]);
         }

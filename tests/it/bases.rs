@@ -2,6 +2,7 @@
 //! once.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use oci::{Index, MediaType};
 use oci_spec::image::ImageIndex;
@@ -355,9 +356,29 @@ pub(crate) fn put(registry: &Registry, repository: &str, members: impl Fn(&str) 
     let mut entries = Vec::new();
     for architecture in ["amd64", "arm64"] {
         let mut layer = tar::Builder::new(Vec::new());
+        let mut directories = std::collections::BTreeSet::new();
         for member in members(architecture) {
+            let mut parents: Vec<_> = Path::new(&member.path).ancestors().skip(1).collect();
+            parents.reverse();
+            for parent in parents.into_iter().skip(1) {
+                if directories.insert(parent.to_owned()) {
+                    let mut header = tar::Header::new_gnu();
+                    header.set_mode(0o755);
+                    header.set_uid(0);
+                    header.set_gid(0);
+                    header.set_mtime(0);
+                    header.set_size(0);
+                    header.set_entry_type(tar::EntryType::Directory);
+                    layer
+                        .append_data(&mut header, parent, std::io::empty())
+                        .unwrap();
+                }
+            }
             let mut header = tar::Header::new_gnu();
             header.set_mode(0o755);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
             header.set_size(member.bytes.len() as u64);
             match member.link {
                 None => layer.append_data(&mut header, &member.path, &*member.bytes),

@@ -11,6 +11,7 @@ mod credentials;
 mod docker_registry;
 mod emulation;
 mod images;
+mod libraries;
 mod locks;
 mod offline;
 mod once;

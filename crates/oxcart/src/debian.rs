@@ -427,14 +427,15 @@ impl SignedSuite<'_> {
     }
 }
 
-fn wanted(names: &[String]) -> anyhow::Result<Vec<Dependency>> {
-    names
-        .iter()
-        .map(|name| {
-            name.parse()
-                .with_context(|| format!("`{name}` is no Debian package"))
+fn wanted(names: &[String]) -> Result<Vec<Dependency>, Failure> {
+    let parse = |name: &String| {
+        name.parse().map_err(|error: deb::RelationError| {
+            Failure::new(format!("`{name}` is no Debian package"))
+                .hint("write a package's name, with a version where it matters: \"libpq5 (>= 15)\"")
+                .caused_by(error)
         })
-        .collect()
+    };
+    names.iter().map(parse).collect()
 }
 
 /// What a layer of packages is put on.

@@ -152,6 +152,9 @@ fn deb_hint(error: &deb::Error) -> Option<&'static str> {
         deb::Error::Untrusted { .. } | deb::Error::NotSigned { .. } => {
             "use another mirror; for an archive that Debian does not sign, name its keys with [debian] keyring"
         }
+        deb::Error::Deb { .. } => {
+            "the archive's index has its sha256, so the archive has it like this: choose another version with [debian] pin, or leave the package out"
+        }
         _ => return None,
     })
 }

@@ -100,9 +100,10 @@ pub(super) fn check(
         let repository = repository(table, directory)?;
         if repositories.iter().any(|it| it.name == repository.name) {
             let name = &repository.name;
-            return Err(fault(format!(
-                "[[debian.repository]] `{name}` is there twice"
-            )));
+            return Err(
+                fault(format!("[[debian.repository]] `{name}` is there twice"))
+                    .hint("leave one of them out, or give it a name of its own"),
+            );
         }
         repositories.push(repository);
     }
