@@ -82,7 +82,7 @@ impl OnDebian {
             project,
             registry: Registry::start(),
         };
-        on_debian.put(TRIXIE, |architecture| status(architecture));
+        on_debian.put(TRIXIE, status);
         on_debian.configure("packages = [\"libextra1\"]", "");
         on_debian
     }
@@ -759,4 +759,33 @@ fn a_third_platform() {
     project.build(&[]);
     let image = project.image("linux/arm/v7");
     assert!(image.has("usr/lib/arm-linux-gnueabihf/libgomp.so.1.0.0"));
+}
+
+#[test]
+fn ubuntu_where_a_mirror_is_stated() {
+    let on_debian = OnDebian::new();
+    let project = &on_debian.project;
+    on_debian.put("ID=ubuntu\nVERSION_CODENAME=noble\n", status);
+    for (suite, version) in [
+        ("noble", "1"),
+        ("noble-updates", "2"),
+        ("noble-security", "3"),
+    ] {
+        let deb = DebBuilder::new("libfoo1", version, "all").file("usr/lib/libfoo.so.1", b"");
+        project.archive.add_to(suite, &deb);
+    }
+    on_debian.configure("packages = [\"libfoo1\"]", "");
+    project.build(&[]);
+    assert_eq!(on_debian.locked(), ["libfoo1 3 ubuntu"]);
+    let text = project.context.read("oxcart.toml");
+    let without: Vec<_> = text
+        .lines()
+        .filter(|line| !line.starts_with("mirror = "))
+        .collect();
+    project.context.write("oxcart.toml", without.join("\n"));
+    std::fs::remove_file(project.context.path("oxcart.lock")).unwrap();
+    on_debian.refused(&[
+        "no mirror of the archive `ubuntu` is known",
+        "set [debian] mirror",
+    ]);
 }

@@ -64,12 +64,11 @@ fn expand(word: &str, variables: &BTreeMap<String, Option<String>>) -> Option<St
     let mut parts = word.split('$');
     let mut out = parts.next()?.to_owned();
     for part in parts {
-        let (name, rest) = match part.strip_prefix('{') {
-            Some(inner) => inner.split_once('}')?,
-            None => {
-                let end = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-                part.split_at(end.unwrap_or(part.len()))
-            }
+        let (name, rest) = if let Some(inner) = part.strip_prefix('{') {
+            inner.split_once('}')?
+        } else {
+            let end = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            part.split_at(end.unwrap_or(part.len()))
         };
         out.push_str(variables.get(name)?.as_ref()?);
         out.push_str(rest);
@@ -78,8 +77,8 @@ fn expand(word: &str, variables: &BTreeMap<String, Option<String>>) -> Option<St
     out.chars().all(is_plain).then_some(out)
 }
 
-/// What one command installs, if anything; None where it is not understood.
-fn parse(arguments: &[String]) -> Option<Option<Alternative>> {
+/// What one command installs; None where it is not understood.
+fn parse(arguments: &[String]) -> Option<Vec<Alternative>> {
     let mut words = arguments.iter().map(String::as_str);
     let mut next = || words.next();
     let mut alternative = None;
@@ -109,11 +108,11 @@ fn parse(arguments: &[String]) -> Option<Option<Alternative>> {
             }
             "--quiet" | "--force" => {}
             // Nothing of it is there to be removed.
-            "--remove" | "--remove-all" if alternative.is_none() => return Some(None),
+            "--remove" | "--remove-all" if alternative.is_none() => return Some(Vec::new()),
             _ => return None,
         }
     }
-    Some(alternative)
+    Some(alternative.into_iter().collect())
 }
 
 fn is_name(text: &str) -> bool {

@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use oci::{Content, Entry, Kind, Tree, TreePath};
 
@@ -152,8 +153,8 @@ pub(crate) fn write(tree: &mut Tree, ground: &Ground) -> Result<(), Error> {
 fn configured(tree: &Tree) -> Result<BTreeSet<String>, Error> {
     let mut directories = BTreeSet::new();
     for (path, entry) in tree.iter() {
-        let is_ours =
-            path.as_str().starts_with("etc/ld.so.conf.d/") && path.name().ends_with(".conf");
+        let name = path.as_str().strip_prefix("etc/ld.so.conf.d/");
+        let is_ours = name.is_some_and(|name| Path::new(name).extension() == Some("conf".as_ref()));
         if let (true, Kind::File(content)) = (is_ours, &entry.kind) {
             let text = crate::postinst::read(content, &entry.origin)?;
             let text = String::from_utf8_lossy(&text);

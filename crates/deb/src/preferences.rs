@@ -1,5 +1,5 @@
 //! Which archive a package comes from, and in which version, where more than the highest version
-//! counts: what apt_preferences(5) is for, in two rules.
+//! counts: what apt's preferences are for, in two rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -8,7 +8,7 @@ use oci::Platform;
 use crate::diagnostics::Failure;
 use crate::fetch::{Download, IfGone, without_secrets};
 use crate::lock::{Lock, LockedArchive, LockedDeb};
-use crate::project::{Debian, MirrorTable, Project, Repository};
+use crate::project::{Base, Debian, MirrorTable, Project, Repository};
 
 /// The variable that names a mirror of Debian.
 pub(crate) const VARIABLE: &str = "OXCART_DEBIAN_MIRROR";
@@ -79,18 +79,17 @@ impl Mirrors {
         let variable = std::env::var(VARIABLE)
             .ok()
             .filter(|value| !value.is_empty());
-        let debian = match variable {
-            Some(mirror) => deb::sources::Mirrors {
+        let debian = if let Some(mirror) = variable {
+            deb::sources::Mirrors {
                 security: security_of(&mirror),
                 main: Some(mirror.trim_end_matches('/').to_owned()),
-            },
-            None => {
-                let codename = match &project.base {
-                    crate::project::Base::Debian(base) => base.codename,
-                    _ => "",
-                };
-                deb::sources::mirrors(&deb::sources::of_host(Path::new("/etc/apt")), codename)
             }
+        } else {
+            let codename = match &project.base {
+                Base::Debian(base) => base.codename,
+                Base::Image { .. } | Base::Scratch => "",
+            };
+            deb::sources::mirrors(&deb::sources::of_host(Path::new("/etc/apt")), codename)
         };
         let Debian {
             mirrors,
@@ -249,9 +248,7 @@ fn security_of(mirror: &str) -> Option<String> {
     let mirror = mirror.trim_end_matches('/');
     let (root, rest) = match mirror.strip_suffix("/debian") {
         Some(root) => (root, ""),
-        None => mirror
-            .rsplit_once("/debian/")
-            .map(|(root, rest)| (root, rest))?,
+        None => mirror.rsplit_once("/debian/")?,
     };
     let slash = if rest.is_empty() { "" } else { "/" };
     Some(format!("{root}/debian-security{slash}{rest}"))

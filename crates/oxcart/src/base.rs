@@ -192,14 +192,13 @@ impl Bases<'_> {
             return Ok(());
         }
         let base = self.documents(location, image).await?;
-        let facts = match self.known(&image.manifest.digest) {
-            Some(facts) => facts,
-            None => {
-                let place = self.pinned(location, image)?;
-                let manifest = self.store.document(&image.manifest.digest)?;
-                let manifest = serde_json::from_slice(&manifest)?;
-                self.look(&place, &manifest, &base, image).await?
-            }
+        let facts = if let Some(facts) = self.known(&image.manifest.digest) {
+            facts
+        } else {
+            let place = self.pinned(location, image)?;
+            let manifest = self.store.document(&image.manifest.digest)?;
+            let manifest = serde_json::from_slice(&manifest)?;
+            self.look(&place, &manifest, &base, image).await?
         };
         let found = facts
             .dpkg

@@ -256,11 +256,10 @@ impl State {
                 suite.files.insert(path, bytes);
             }
         }
-        let all: String = suite
+        let all = suite
             .stanzas
             .iter()
-            .map(|(_, it)| format!("{it}\n"))
-            .collect();
+            .fold(String::new(), |all, (_, it)| all + it + "\n");
         let flat = format!(
             "Date: Sat, 01 Nov 2025 00:00:00 UTC\nSHA256:\n {} {} Packages\n",
             sha256(all.as_bytes()),

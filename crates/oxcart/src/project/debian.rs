@@ -123,11 +123,9 @@ pub(super) fn check(
         Some(components) => components,
     };
     check_components(&components, "[debian] components")?;
-    if let Some(suite) = &table.suite {
-        if !is_word(suite) {
-            return Err(fault(format!("[debian] suite is `{suite}`"))
-                .hint("name the release alone, such as \"trixie\": its updates and security updates are looked at too"));
-        }
+    if let Some(suite) = table.suite.as_ref().filter(|suite| !is_word(suite)) {
+        return Err(fault(format!("[debian] suite is `{suite}`"))
+            .hint("name the release alone, such as \"trixie\": its updates and security updates are looked at too"));
     }
     let mut pins = BTreeMap::new();
     for (name, version) in table.pin {

@@ -279,22 +279,8 @@ impl Checker {
         };
         let base = self.base(document.image.base.as_deref().unwrap_or("debian:trixie"))?;
         let system = chosen.system.unwrap_or(document.system).packages;
-        if let (Base::Scratch, [first, ..]) = (&base, system.as_slice()) {
-            return Err(self
-                .fault(&format!(
-                    "[system] packages: `{first}` cannot be added to nothing"
-                ))
-                .hint("use base = \"debian:trixie\", or an image with Debian packages"));
-        }
         let debian = self.debian(document.debian, &document.platform)?;
-        if let (Base::Debian(base), Some(suite)) = (&base, &debian.suite) {
-            return Err(self
-                .fault(&format!(
-                    "[debian] suite is {suite}, and the base is debian:{}",
-                    base.codename
-                ))
-                .hint("leave suite out: it is for base images that do not tell their release"));
-        }
+        self.agree(&base, &system, &debian)?;
         Ok(Project {
             profile: profile.map(str::to_owned),
             name: document.image.name,
@@ -590,6 +576,24 @@ impl Checker {
             names.iter().map(String::as_str),
         )
         .map(str::to_owned)
+    }
+
+    /// Checks `[system]` and `[debian]` against the base.
+    fn agree(&self, base: &Base, system: &[String], debian: &Debian) -> Result<(), Failure> {
+        match (base, system, &debian.suite) {
+            (Base::Scratch, [first, ..], _) => Err(self
+                .fault(&format!(
+                    "[system] packages: `{first}` cannot be added to nothing"
+                ))
+                .hint("use base = \"debian:trixie\", or an image with Debian packages")),
+            (Base::Debian(base), _, Some(suite)) => Err(self
+                .fault(&format!(
+                    "[debian] suite is {suite}, and the base is debian:{}",
+                    base.codename
+                ))
+                .hint("leave suite out: it is for base images that do not tell their release")),
+            _ => Ok(()),
+        }
     }
 
     fn debian(
