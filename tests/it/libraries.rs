@@ -8,6 +8,7 @@ use std::process::Command;
 use oci::Platform;
 
 use crate::docker_registry::{Asks, DockerRegistry};
+use crate::emulation::{BYTECODE, share_bytecode_of};
 use crate::registries::{mirror, unpack};
 use crate::samples::{Sample, copy, enter, oxcart, succeed, workspace};
 use crate::skip::{Need, left_out};
@@ -50,11 +51,13 @@ fn they_work_over_our_own_base() {
         return;
     }
     let built = Sample::System.built();
-    for platform in PLATFORMS {
-        let bundle = built.bundle(platform);
+    let bundles = PLATFORMS.map(|platform| built.bundle(platform));
+    for bundle in &bundles {
+        share_bytecode_of(&bundles[0].rootfs(), &bundle.rootfs());
         let mut python = bundle.command("/opt/venv/bin/python");
+        python.env("PYTHONPYCACHEPREFIX", BYTECODE);
         let printed = succeed(python.args(["-W", "ignore", "-c", PROGRAM]));
-        assert_eq!(printed.trim(), machine(platform));
+        assert_eq!(printed.trim(), machine(bundle.platform()));
     }
 }
 
@@ -108,9 +111,11 @@ fn they_work_over_a_base_from_a_registry() {
     build.args(["build", "--profile", "system", "--push", "--tag", "1"]);
     build.args(["--name", &registry.name("team/app"), "--project"]);
     succeed(build.arg(&project));
-    for platform in PLATFORMS {
-        let bundle = unpack(&registry, "team/app:1", platform, directory.path());
-        check(&bundle.join("rootfs"), platform);
+    let rootfs = PLATFORMS
+        .map(|platform| unpack(&registry, "team/app:1", platform, directory.path()).join("rootfs"));
+    for (rootfs_of, platform) in rootfs.iter().zip(PLATFORMS) {
+        share_bytecode_of(&rootfs[0], rootfs_of);
+        check(rootfs_of, platform);
     }
 }
 
@@ -120,7 +125,8 @@ fn check(rootfs: &Path, platform: Platform) {
         let mut command = enter(rootfs, "/", (0, 0), program);
         command
             .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("PYTHONPYCACHEPREFIX", BYTECODE);
         command
     };
     let mut python = run("/opt/venv/bin/python");

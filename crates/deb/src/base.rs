@@ -260,6 +260,7 @@ mod tests {
 0700 65532:65532 home/nonroot/
 0777 lib -> usr/lib
 1777 run/lock/
+0777 sbin -> usr/sbin
 1777 tmp/
 0755 usr/bin/python3.13 4 bytes
 0644 usr/lib/locale/C.utf8/LC_CTYPE 0 bytes
