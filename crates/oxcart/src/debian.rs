@@ -16,7 +16,9 @@ use crate::archives::{Distribution, Mirrors, Suite};
 use crate::clock;
 use crate::diagnostics::{Failure, IoContext, nearest};
 use crate::fetch::{Download, Fetcher, IfGone, without_secrets};
-use crate::lock::{DebLayer, Hex, LockedArchive, LockedDeb, LockedPlatform, LockedPython};
+use crate::lock::{
+    DebLayer, Hex, LockedArchive, LockedDeb, LockedImage, LockedPlatform, LockedPython,
+};
 use crate::progress::Progress;
 use crate::project::{Base, Project};
 use crate::store::Store;
@@ -186,7 +188,7 @@ impl<'a> Index<'a> {
         let mut homes = BTreeMap::new();
         let mut offers = Vec::new();
         for ((suite, download), digest) in downloads.iter().zip(digests) {
-            let source = fetcher.store().source(&digest, &download.name)?;
+            let source = fetcher.store().checked_source(&digest, &download.name)?;
             let packages = deb::packages::parse(source.range(0, source.size()), &download.name)?;
             let usable = |it: &Package| it.architecture.is_all() || it.architecture == architecture;
             let packages: Vec<_> = packages.into_iter().filter(usable).collect();
@@ -443,8 +445,8 @@ fn wanted(names: &[String]) -> Result<Vec<Dependency>, Failure> {
 pub(crate) enum Below {
     /// These packages of our own base; none where the layer is the base.
     Own(Vec<LockedDeb>),
-    /// An image, with the document of what of it they depend on.
-    Image(Digest),
+    /// An image, which has a document of what of it they depend on.
+    Image(Box<LockedImage>),
 }
 
 /// The files of `debs`, which are in the store, as one layer; and what its packages' scripts would
@@ -463,7 +465,7 @@ pub(crate) fn tree(
         };
         debs.iter()
             .map(|locked| {
-                let source = store.source(&locked.sha256.0, locked.file_name())?;
+                let source = store.checked_source(&locked.sha256.0, locked.file_name())?;
                 Ok(Deb::open(source)?.unpack(&store.spool(), &options)?)
             })
             .collect::<anyhow::Result<Vec<_>>>()
@@ -476,8 +478,8 @@ pub(crate) fn tree(
             let ground = Ground::of_base(&base.assemble(unpack(under, Usr::Merged)?)?);
             deb::install(unpack(debs, Usr::Merged)?, &ground)?
         }
-        (Below::Image(document), _) => {
-            let ground = system::ground(store, document)?;
+        (Below::Image(image), _) => {
+            let ground = system::ground(store, image)?;
             deb::install(unpack(debs, ground.usr())?, &ground)?
         }
         (Below::Own(_), _) => deb::install(unpack(debs, Usr::Merged)?, &Ground::bare())?,

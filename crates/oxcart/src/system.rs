@@ -5,13 +5,14 @@
 
 use std::collections::BTreeSet;
 
+use anyhow::Context;
 use deb::{Database, Ground, Installed};
 use facts::{Dpkg, DpkgDatabase, Facts};
 use oci::Digest;
 
 use crate::archives::Distribution;
 use crate::diagnostics::Failure;
-use crate::lock::LockedDocument;
+use crate::lock::{LockedDocument, LockedImage};
 use crate::project::Project;
 use crate::store::Store;
 
@@ -89,12 +90,18 @@ pub(crate) fn keep(dpkg: &Dpkg, store: &Store) -> anyhow::Result<LockedDocument>
         media_type: MEDIA_TYPE.to_owned(),
         digest: Digest::of(&bytes),
         size: bytes.len() as u64,
+        content: None,
     })
 }
 
-/// What the document with this digest says.
-pub(crate) fn ground(store: &Store, document: &Digest) -> anyhow::Result<Ground> {
-    let dpkg: Dpkg = serde_json::from_slice(&store.document(document)?)?;
+/// What the document of `image`, which is in the store, says.
+pub(crate) fn ground(store: &Store, image: &LockedImage) -> anyhow::Result<Ground> {
+    let document = image
+        .dpkg
+        .as_ref()
+        .and_then(|it| store.document(&it.digest));
+    let document = document.context("what packages depend on of the base is in the store")?;
+    let dpkg: Dpkg = serde_json::from_slice(&document)?;
     let loader_cache = dpkg.loader_cache.map(hex::decode).transpose()?;
     Ok(Ground {
         database: match dpkg.database {
