@@ -2,6 +2,7 @@
 //! once.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use oci::{Index, MediaType};
 use oci_spec::image::ImageIndex;
@@ -301,29 +302,93 @@ fn packages_of_the_base_can_count() {
     project.context.succeeds(["lock"]);
 }
 
-/// An image as Alpine's Python would be, put together by hand, of an uncompressed layer.
-fn put_alpine(registry: &Registry, repository: &str) {
-    let mut entries = Vec::new();
-    for (architecture, name) in [("amd64", "x86_64"), ("arm64", "aarch64")] {
-        let mut layer = tar::Builder::new(Vec::new());
-        let installed = "P:musl\nV:1.2.5-r0\n\nP:python3\nV:3.13.5-r1\n\n".as_bytes();
-        let program = elf(architecture);
-        for (path, bytes) in [
-            ("lib/apk/db/installed", installed),
-            (&format!("lib/ld-musl-{name}.so.1"), &program),
-            ("usr/bin/python3.13", &program),
-        ] {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(bytes.len() as u64);
-            header.set_mode(0o755);
-            layer.append_data(&mut header, path, bytes).unwrap();
+/// An image as Alpine's Python would be, of an uncompressed layer.
+pub(crate) fn put_alpine(registry: &Registry, repository: &str) {
+    put(registry, repository, |architecture| {
+        let name = if architecture == "amd64" {
+            "x86_64"
+        } else {
+            "aarch64"
+        };
+        vec![
+            Member::file("etc/os-release", "ID=alpine\nVERSION_ID=3.22.0\n"),
+            Member::file(
+                "lib/apk/db/installed",
+                "P:musl\nV:1.2.5-r0\n\nP:python3\nV:3.13.5-r1\n\n",
+            ),
+            Member::file(&format!("lib/ld-musl-{name}.so.1"), elf(architecture)),
+            Member::file("usr/bin/python3.13", elf(architecture)),
+            Member::link("usr/bin/python3", "python3.13"),
+        ]
+    });
+}
+
+/// A file, or a link, of a layer that is put together by hand.
+pub(crate) struct Member {
+    path: String,
+    bytes: Vec<u8>,
+    link: Option<String>,
+}
+
+impl Member {
+    pub(crate) fn file(path: &str, bytes: impl AsRef<[u8]>) -> Self {
+        Self {
+            path: path.to_owned(),
+            bytes: bytes.as_ref().to_vec(),
+            link: None,
         }
-        let mut link = tar::Header::new_gnu();
-        link.set_entry_type(tar::EntryType::Symlink);
-        link.set_size(0);
-        layer
-            .append_link(&mut link, "usr/bin/python3", "python3.13")
+    }
+
+    pub(crate) fn is_below(&self, directory: &str) -> bool {
+        self.path.starts_with(&format!("{directory}/"))
+    }
+
+    pub(crate) fn link(path: &str, target: &str) -> Self {
+        Self {
+            link: Some(target.to_owned()),
+            ..Self::file(path, "")
+        }
+    }
+}
+
+/// Puts an image of one layer for two platforms into a registry, with Docker's media types.
+pub(crate) fn put(registry: &Registry, repository: &str, members: impl Fn(&str) -> Vec<Member>) {
+    let mut entries = Vec::new();
+    for architecture in ["amd64", "arm64"] {
+        let mut layer = tar::Builder::new(Vec::new());
+        let mut directories = std::collections::BTreeSet::new();
+        for member in members(architecture) {
+            let mut parents: Vec<_> = Path::new(&member.path).ancestors().skip(1).collect();
+            parents.reverse();
+            for parent in parents.into_iter().skip(1) {
+                if directories.insert(parent.to_owned()) {
+                    let mut header = tar::Header::new_gnu();
+                    header.set_mode(0o755);
+                    header.set_uid(0);
+                    header.set_gid(0);
+                    header.set_mtime(0);
+                    header.set_size(0);
+                    header.set_entry_type(tar::EntryType::Directory);
+                    layer
+                        .append_data(&mut header, parent, std::io::empty())
+                        .unwrap();
+                }
+            }
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o755);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
+            header.set_size(member.bytes.len() as u64);
+            match member.link {
+                None => layer.append_data(&mut header, &member.path, &*member.bytes),
+                Some(target) => {
+                    header.set_entry_type(tar::EntryType::Symlink);
+                    layer.append_link(&mut header, &member.path, target)
+                }
+            }
             .unwrap();
+        }
         let layer = layer.into_inner().unwrap();
         let size = layer.len();
         let digest = registry.put_blob(repository, layer);

@@ -1,6 +1,7 @@
 //! The end-to-end tests.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod apt;
 mod bad_input;
 mod bases;
 mod boundaries;
@@ -17,6 +18,7 @@ mod fresh;
 mod full_lock;
 mod images;
 mod inspect;
+mod libraries;
 mod locks;
 mod offline;
 mod once;
@@ -30,5 +32,6 @@ mod registries;
 mod reproducible;
 mod samples;
 mod skip;
+mod system;
 mod uv_equal;
 mod verify;

@@ -21,8 +21,20 @@ impl Failure {
         }
     }
 
+    /// The same, said of a file.
+    pub(crate) fn of_file(mut self, path: &Path) -> Self {
+        self.message = format!("{}: {}", path.display(), self.message);
+        self
+    }
+
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, where somebody else has a better one.
+    pub(crate) fn without_hint(mut self) -> Self {
+        self.hint = None;
         self
     }
 
@@ -150,6 +162,9 @@ fn deb_hint(error: &deb::Error) -> Option<&'static str> {
         }
         deb::Error::Untrusted { .. } | deb::Error::NotSigned { .. } => {
             "use another mirror; for an archive that Debian does not sign, name its keys with [debian] keyring"
+        }
+        deb::Error::Deb { .. } => {
+            "the archive's index has its sha256, so the archive has it like this: choose another version with [debian] pin, or leave the package out"
         }
         _ => return None,
     })

@@ -44,6 +44,19 @@ pub(crate) struct Download {
     pub(crate) size: Option<u64>,
     /// What messages call it.
     pub(crate) name: String,
+    pub(crate) if_gone: IfGone,
+}
+
+/// What becomes of a download that its server does not have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum IfGone {
+    /// The failure says so.
+    #[default]
+    Fail,
+    /// It is looked for at this URL.
+    Try(String),
+    /// The failure says this.
+    Say { what: String, hint: String },
 }
 
 impl Download {
@@ -265,11 +278,23 @@ impl Fetcher {
         let mut partial = Partial::resume(file, &path, download.digest.is_some())?;
         bar.inc(partial.length);
         let mut attempt = 1;
+        let mut url = &download.url;
         loop {
-            match self.append(download, &mut partial, bar).await {
+            match self.append(url, &mut partial, bar).await {
                 Ok(()) => {}
+                Err(Trouble::Gone(failure)) => match &download.if_gone {
+                    IfGone::Try(other) if other != url => {
+                        url = other;
+                        continue;
+                    }
+                    IfGone::Say { what, hint } => {
+                        let failure = failure.without_hint();
+                        return Err(Failure::new(what).hint(hint).caused_by(failure));
+                    }
+                    IfGone::Try(_) | IfGone::Fail => return Err(failure),
+                },
                 Err(trouble) => {
-                    trouble.wait_or_fail(&download.url, &mut attempt).await?;
+                    trouble.wait_or_fail(url, &mut attempt).await?;
                     continue;
                 }
             }
@@ -298,11 +323,11 @@ impl Fetcher {
     /// Downloads what is missing at the end of `partial`.
     async fn append(
         &self,
-        download: &Download,
+        url: &str,
         partial: &mut Partial<'_>,
         bar: &ProgressBar,
     ) -> Result<(), Trouble> {
-        let mut request = self.get(&download.url)?;
+        let mut request = self.get(url)?;
         if partial.length > 0 {
             request = request.header(RANGE, format!("bytes={}-", partial.length));
         }
@@ -442,6 +467,8 @@ fn continues(response: &Response, offset: u64) -> bool {
 enum Trouble {
     /// Trying again may help, after this long where the server said so.
     Passing(anyhow::Error, Option<Duration>),
+    /// The server has nothing there.
+    Gone(Failure),
     Final(Failure),
 }
 
@@ -460,7 +487,7 @@ impl Trouble {
     /// Waits before the next try; an error once there is none left.
     async fn wait_or_fail(self, url: &str, attempt: &mut u32) -> Result<(), Failure> {
         match self {
-            Self::Final(failure) => Err(failure),
+            Self::Final(failure) | Self::Gone(failure) => Err(failure),
             Self::Passing(error, _) if *attempt == TRIES => {
                 Err(Failure::new(format!("cannot fetch {}", without_secrets(url)))
                     .hint("check the network and the address; what is already fetched is kept, and the next run goes on from there")
@@ -510,11 +537,10 @@ fn accepted(response: Response) -> Result<Response, Trouble> {
         "cannot fetch {}",
         without_secrets(response.url().as_str())
     ));
-    let failure = if status == StatusCode::NOT_FOUND {
-        failure.hint("the server no longer has it: `oxcart lock` looks for what it has now")
-    } else {
-        failure
-    };
+    if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) {
+        let hint = "the server no longer has it: `oxcart lock` looks for what it has now";
+        return Err(Trouble::Gone(failure.hint(hint).caused_by(what)));
+    }
     Err(Trouble::Final(failure.caused_by(what)))
 }
 

@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use oci::Platform;
 
+use crate::archives::Mirrors;
 use crate::asked;
 use crate::base::Bases;
 use crate::build::{self, Blobs, Built, Cache, Options, Supplies};
 use crate::cli::{BuildArgs, Global};
 use crate::clock;
 use crate::commands::{bytes, lock::stale};
-use crate::debian::Mirrors;
 use crate::diagnostics::{self, Failure};
 use crate::fetch::Fetcher;
 use crate::full_lock::{self, Strays};
