@@ -1,6 +1,7 @@
 //! The end-to-end tests.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod bad_dependencies;
 mod bad_input;
 mod bases;
 mod boundaries;
@@ -9,15 +10,18 @@ mod commands;
 mod credentials;
 mod docker_registry;
 mod emulation;
+mod hand_made;
 mod images;
 mod locks;
 mod offline;
 mod once;
 mod oracles;
+mod others_fail;
 mod pins;
 mod project;
 mod push;
 mod readme;
+mod recorded;
 mod registries;
 mod reproducible;
 mod samples;

@@ -13,6 +13,7 @@ mod golden;
 mod limit;
 mod measure;
 mod packages;
+mod record_pins;
 mod table;
 mod test;
 mod tools;
@@ -38,6 +39,12 @@ enum Command {
     Bench(Bench),
     /// Writes the golden files and snapshots anew; read the difference before committing it.
     Golden,
+    /// Records what uv and pip choose for the sets of fixtures/pins, from the real index.
+    RecordPins {
+        /// Keep what is recorded, and add what oxcart's own tests ask for.
+        #[arg(long)]
+        more: bool,
+    },
     /// Names the Debian packages that the end-to-end tests use.
     E2ePackages,
     /// Runs a command and writes what it used as JSON: `bench` calls itself with this.
@@ -70,6 +77,7 @@ fn main() -> anyhow::Result<()> {
         Command::Bench(Bench::Lock(options)) => bench_lock::lock(&options),
         Command::Bench(Bench::Push(options)) => bench_push::push(&options),
         Command::Golden => golden::write(),
+        Command::RecordPins { more } => record_pins::record(more),
         Command::E2ePackages => {
             println!("{}", packages::DEBIAN.join(" "));
             Ok(())

@@ -236,6 +236,8 @@ pub enum NotAWheel {
     Directory,
     /// A directory of sources, to be used in place.
     Editable,
+    /// Another project of a uv workspace.
+    Member,
 }
 
 impl NotAWheel {
@@ -244,6 +246,12 @@ impl NotAWheel {
             Self::Archive => "the archive",
             Self::Repository => "a checkout",
             Self::Directory | Self::Editable => "the directory",
+            Self::Member => {
+                return "build its wheel (`uv build --wheel --package NAME`) and name the directory \
+                        of it with `find-links` and `sources`, or leave it out with `exclude` and \
+                        bring its files with [[app]]"
+                    .to_owned();
+            }
         };
         format!(
             "build a wheel from {source} (`python -m build --wheel`) and require that file, or put \
@@ -259,6 +267,7 @@ impl fmt::Display for NotAWheel {
             Self::Repository => "a version control repository",
             Self::Directory => "a source directory",
             Self::Editable => "an editable source directory",
+            Self::Member => "another project of the uv workspace",
         })
     }
 }

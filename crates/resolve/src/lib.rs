@@ -20,12 +20,15 @@ mod misfit;
 mod provider;
 mod pylock;
 mod pyproject;
+#[cfg(test)]
+mod recorded;
 mod request;
 mod requirements;
 mod resolution;
 mod solution;
 mod tags;
 mod target;
+mod tool_uv;
 mod uv;
 mod uv_lock;
 

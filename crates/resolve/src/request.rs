@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::formats::Formats;
 use crate::input::Input;
@@ -40,6 +41,8 @@ pub struct Request {
     /// satisfies all requirements is kept, newer versions or not. Of several with one name the first
     /// counts: the one that Python finds first.
     pub installed: Vec<InstalledPackage>,
+    /// How long an index may say nothing before it is asked again, and given up after some times.
+    pub timeout: Duration,
     /// Whether to answer from the cache alone.
     pub offline: bool,
     /// A directory for the index's answers. Made where missing; several requests may share it.
@@ -63,6 +66,7 @@ impl Request {
             prefer: BTreeMap::new(),
             allow_downgrade: Vec::new(),
             installed: Vec::new(),
+            timeout: Duration::from_secs(30),
             offline: false,
             cache,
         }
@@ -89,6 +93,8 @@ pub struct Indexes {
     pub default: Option<String>,
     /// The URLs of further indexes, asked before the main one.
     pub extra: Vec<String>,
+    /// The URLs of indexes that only the packages come from of which that is said.
+    pub explicit: Vec<String>,
     /// Directories, or URLs of pages, with wheels. Theirs are added to those of the indexes.
     pub find_links: Vec<String>,
     /// Whether to use `find_links` alone.

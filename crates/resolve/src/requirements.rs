@@ -12,6 +12,7 @@ use uv_distribution_types::Requirement;
 use uv_pep508::Pep508Error;
 use uv_pypi_types::VerbatimParsedUrl;
 use uv_requirements_txt::{RequirementsTxt, RequirementsTxtFileError, SourceCache};
+use uv_resolver::PrereleaseMode;
 
 use crate::error::{Error, Place};
 use crate::formats::FormatOption;
@@ -51,6 +52,8 @@ pub(crate) async fn read(path: &Path, inputs: &mut Inputs) -> Result<(), Error> 
         .extend(file.constraints.into_iter().map(|constraint| Entry {
             requirement: Requirement::from(constraint),
             hashes: Vec::new(),
+            lowered: None,
+            refused: None,
         }));
     let location =
         |url: uv_pep508::VerbatimUrl| url.raw().displayable_with_credentials().to_string();
@@ -69,7 +72,9 @@ pub(crate) async fn read(path: &Path, inputs: &mut Inputs) -> Result<(), Error> 
     inputs.require_hashes |= file.require_hashes;
     let mut lines = Vec::new();
     in_order(&absolute, &contents, &mut BTreeSet::new(), &mut lines);
-    inputs.pre_releases |= lines.iter().any(|line| line.trim() == "--pre");
+    if lines.iter().any(|line| line.trim() == "--pre") {
+        inputs.pre_releases = Some(PrereleaseMode::Allow);
+    }
     inputs
         .formats
         .extend(lines.into_iter().filter_map(format_option));

@@ -10,6 +10,7 @@ mod debian_base;
 mod fault;
 mod index;
 mod materialise;
+mod recorded;
 mod registry;
 mod server;
 mod signing;
@@ -23,6 +24,7 @@ pub use debian_base::{GLIBC_VERSION, PYTHON_VERSION, elf, multiarch};
 pub use fault::Fault;
 pub use index::PackageIndex;
 pub use materialise::{materialise, read_content};
+pub use recorded::RecordedIndex;
 pub use registry::{
     Access, Host, Kind, Profile, Registry, RegistryFault, RegistryRequest, RetryAfter, Site, When,
     profiles,

@@ -42,10 +42,10 @@ fn a_requirements_file_is_read_with_what_it_includes() {
     );
     assert_eq!(inputs.constraints(), ["deep<4"]);
     assert_eq!(
-        inputs.indexes().default.as_deref(),
+        inputs.index.default.as_deref(),
         Some("https://ann:s3cret@one.example/simple")
     );
-    assert_eq!(inputs.indexes().extra, ["https://two.example/simple"]);
+    assert_eq!(inputs.index.extra, ["https://two.example/simple"]);
     let [warning] = inputs.warnings() else {
         panic!("{:?}", inputs.warnings())
     };
@@ -93,9 +93,6 @@ fn a_project_gives_dependencies_extras_and_groups() {
         [dependency-groups]
         test = ['pytest', { include-group = 'Lint' }]
         lint = ['ruff==0.9']
-        [tool.uv.sources]
-        httpx = { git = 'https://example.org/httpx' }
-        other = { path = '../other' }
     ";
     let requirements = |extras: &[&str], groups: &[&str]| {
         read(&[pyproject(&harness, text, extras, groups)])
@@ -118,14 +115,6 @@ fn a_project_gives_dependencies_extras_and_groups() {
     assert_eq!(
         requirements(&[], &["test"]),
         ["httpx>=0.27", "pytest", "ruff==0.9"]
-    );
-    let inputs = read(&[pyproject(&harness, text, &[], &[])]).unwrap();
-    let [warning] = inputs.warnings() else {
-        panic!("{:?}", inputs.warnings())
-    };
-    assert!(
-        warning.ends_with("[tool.uv.sources] has no effect on httpx"),
-        "{warning}"
     );
 }
 
