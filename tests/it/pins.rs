@@ -77,7 +77,9 @@ fn source_archive(name: &str, version: &str) -> Vec<u8> {
         header.set_size(text.len() as u64);
         header.set_mode(0o644);
         let path = format!("{name}-{version}/{file}");
-        archive.append_data(&mut header, path, text.as_bytes()).unwrap();
+        archive
+            .append_data(&mut header, path, text.as_bytes())
+            .unwrap();
     }
     archive.into_inner().unwrap().finish().unwrap()
 }
@@ -85,17 +87,38 @@ fn source_archive(name: &str, version: &str) -> Vec<u8> {
 /// The file that pip would take for a requirement, without its dependencies.
 fn chosen_by_pip(index: &PackageIndex, requirement: &str, options: &[&str]) -> Option<String> {
     let mut pip = Command::new(oracle("python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--isolated"]);
-    pip.args(["--dry-run", "--ignore-installed", "--no-deps", "--no-cache-dir", "--report", "-"]);
-    pip.args(["--index-url", &index.url()]).args(options).arg(requirement);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--isolated",
+    ]);
+    pip.args([
+        "--dry-run",
+        "--ignore-installed",
+        "--no-deps",
+        "--no-cache-dir",
+        "--report",
+        "-",
+    ]);
+    pip.args(["--index-url", &index.url()])
+        .args(options)
+        .arg(requirement);
     let output = pip.env_remove("PIP_FIND_LINKS").output().unwrap();
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(stderr.contains("No matching distribution"), "{requirement}: {stderr}");
+        assert!(
+            stderr.contains("No matching distribution"),
+            "{requirement}: {stderr}"
+        );
         return None;
     }
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let url = report["install"][0]["download_info"]["url"].as_str().unwrap();
+    let url = report["install"][0]["download_info"]["url"]
+        .as_str()
+        .unwrap();
     Some(url.rsplit('/').next().unwrap().to_owned())
 }
 
@@ -119,7 +142,9 @@ fn prefer_binary_chooses_what_pip_chooses() {
         }
         for version in sources {
             let file = format!("{name}-{version}.tar.gz");
-            project.index.add_file(name, &file, &source_archive(name, version));
+            project
+                .index
+                .add_file(name, &file, &source_archive(name, version));
         }
     }
     project
@@ -127,19 +152,38 @@ fn prefer_binary_chooses_what_pip_chooses() {
         .add(&WheelBuilder::simple("foreign", "1.1").tags("cp313-cp313-win_amd64"));
     let mut sdists = 0;
     for requirement in [
-        "older", "older<1.2", "older>=1.1", "older==1.0", "older==1.2", "older>1.1", "foreign",
-        "foreign>1.0", "only", "only==1.0", "both", "both<2", "pre", "pre>=1.1", "pre==2.0a1",
+        "older",
+        "older<1.2",
+        "older>=1.1",
+        "older==1.0",
+        "older==1.2",
+        "older>1.1",
+        "foreign",
+        "foreign>1.0",
+        "only",
+        "only==1.0",
+        "both",
+        "both<2",
+        "pre",
+        "pre>=1.1",
+        "pre==2.0a1",
     ] {
         let theirs = chosen_by_pip(&project.index, requirement, &["--prefer-binary"]).unwrap();
-        project.configure(&format!(
-            "[image]\nplatforms = [\"linux/arm64\"]\n[dependencies]\n\
-             packages = [\"{requirement}\"]\nprefer-binary = true\nindex = \"$INDEX\"\n"
-        ));
+        let configure = |more: &str| {
+            project.configure(&format!(
+                "[image]\nplatforms = [\"linux/arm64\"]\n[dependencies]\n\
+                 packages = [\"{requirement}\"]\n{more}index = \"$INDEX\"\n"
+            ));
+        };
+        configure("prefer-binary = true\n");
         let _ = std::fs::remove_file(project.context.path("oxcart.lock"));
         if theirs.ends_with(".whl") {
             project.context.succeeds(["lock"]);
             let lock = project.context.read("oxcart.lock");
-            assert!(lock.contains(&format!("\"{theirs}\"")), "{requirement}: {theirs}\n{lock}");
+            assert!(
+                lock.contains(&format!("\"{theirs}\"")),
+                "{requirement}: {theirs}\n{lock}"
+            );
         } else {
             // What pip would build is named where it is refused.
             let (name, rest) = theirs.split_once('-').unwrap();
@@ -150,18 +194,25 @@ fn prefer_binary_chooses_what_pip_chooses() {
             sdists += 1;
         }
         // Without it pip takes the newest of either. We take wheels alone, as pip does when told so.
-        project.configure(&project.context.read("oxcart.toml").replace("prefer-binary = true\n", ""));
+        configure("");
         let wheels = chosen_by_pip(&project.index, requirement, &["--only-binary", ":all:"]);
         match wheels {
             None => drop(project.context.fails(["lock"])),
             Some(wheel) => {
                 project.context.succeeds(["lock"]);
                 let lock = project.context.read("oxcart.lock");
-                assert!(lock.contains(&format!("\"{wheel}\"")), "{requirement}: {wheel}\n{lock}");
+                assert!(
+                    lock.contains(&format!("\"{wheel}\"")),
+                    "{requirement}: {wheel}\n{lock}"
+                );
             }
         }
     }
     assert!(sdists > 3);
     let newest = chosen_by_pip(&project.index, "older", &[]);
-    assert_eq!(newest.as_deref(), Some("older-1.2.tar.gz"), "what differs without it");
+    assert_eq!(
+        newest.as_deref(),
+        Some("older-1.2.tar.gz"),
+        "what differs without it"
+    );
 }

@@ -26,7 +26,10 @@ pub(crate) fn record(more: bool) -> anyhow::Result<()> {
     }
     let mut test = cargo(TEST);
     test.args(["--", "recorded::"]);
-    command.current_dir(root()).arg("--").arg(test.get_program());
+    command
+        .current_dir(root())
+        .arg("--")
+        .arg(test.get_program());
     run(command.args(test.get_args()))
 }
 

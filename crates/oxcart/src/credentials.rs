@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn of_several_on_one_server_the_nearest_counts() {
-        let shared = |path: &str, expected| check(&format!("https://shared.test/{path}"), Some(expected));
+        let shared =
+            |path: &str, expected| check(&format!("https://shared.test/{path}"), Some(expected));
         shared("projects/1/files/a.whl", "Basic b25lOjE=");
         shared("projects/2/files/a.whl", "Basic dHdvOjI=");
         shared("files/a.whl", "Basic b25lOjE=");

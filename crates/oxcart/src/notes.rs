@@ -56,7 +56,7 @@ pub(crate) fn size(
         megabytes(total)
     };
     let first = largest.first().map_or("", |it| it.name.as_str());
-    let torch = largest.iter().find(|it| it.name == "torch");
+    let torch = largest.iter().find(|it| dominates && it.name == "torch");
     let example = torch.map_or(first, |it| it.name.as_str());
     Some(format!(
         "the wheels of {platform} are large: {what}: {}; where a smaller build will do, name its index \
@@ -203,7 +203,10 @@ mod tests {
             requested: false,
         };
         let wheels: Vec<_> = wheels.iter().map(wheel).collect();
-        let needs = [("torch", vec!["nvidia-cublas", "triton"]), ("triton", vec!["b"])];
+        let needs = [
+            ("torch", vec!["nvidia-cublas", "triton"]),
+            ("triton", vec!["b"]),
+        ];
         let needs = needs.map(|(name, needs)| {
             let needs = needs.into_iter().map(str::to_owned).collect();
             (name.to_owned(), needs)
@@ -274,9 +277,9 @@ mod tests {
             .map(pinned)
             .to_vec();
         let arm: Vec<_> = ["torch 2.1 numpy", "numpy 1.9"].map(pinned).to_vec();
-        let (nothing, named) = (Allowed::default(), |name: &str| {
-            Allowed::Named(vec![name.to_owned()])
-        });
+        let named = |name: &str| Allowed::Named(vec![name.to_owned()]);
+        let (nothing, all) = (Allowed::default(), Allowed::All(true));
+        let (cuda, torch) = (named("cuda"), named("torch"));
         let having = |platform, wheels, may_diverge, may_need_others| Having {
             platform,
             wheels,
@@ -285,7 +288,10 @@ mod tests {
         };
         let both = |diverge, need| {
             let arm = having(Platform::Arm64, &arm[..], diverge, need);
-            divergence(&[having(Platform::Amd64, &amd[..], &nothing, &nothing), arm], &none)
+            divergence(
+                &[having(Platform::Amd64, &amd[..], &nothing, &nothing), arm],
+                &none,
+            )
         };
         let told = both(&nothing, &nothing);
         insta::assert_snapshot!(told.join("\n"), @r"
@@ -293,11 +299,11 @@ mod tests {
         numpy is 2.0 on linux/amd64, 1.9 on linux/arm64
         torch 2.1 also needs cuda, rt on linux/amd64
         ");
-        insta::assert_snapshot!(both(&named("cuda"), &named("torch")).join("\n"), @r"
+        insta::assert_snapshot!(both(&cuda, &torch).join("\n"), @r"
         only linux/amd64 has rt
         numpy is 2.0 on linux/amd64, 1.9 on linux/arm64
         ");
-        assert_eq!(both(&Allowed::All(true), &named("torch")), [""; 0]);
+        assert_eq!(both(&all, &torch), [""; 0]);
         let same = [Platform::Amd64, Platform::Arm64];
         let same = same.map(|platform| having(platform, &amd[..], &nothing, &nothing));
         assert_eq!(divergence(&same, &none), [""; 0]);

@@ -123,6 +123,7 @@ impl<'a> Step<'a> {
         match &base.python {
             Some(python) => {
                 let mut request = request(platform, dependencies, python, prefer, means.store)?;
+                request.directory.clone_from(&project.directory);
                 request.timeout = means.fetcher.patience();
                 request.installed.clone_from(&base.installed);
                 let resolution = resolve::resolve(&request).await;

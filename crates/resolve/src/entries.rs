@@ -31,8 +31,8 @@ pub(crate) struct Entries {
 impl Entries {
     pub(crate) fn gather(request: &Request, inputs: &Inputs) -> Result<Self, Error> {
         let parse = |texts: &[String]| -> Result<Vec<Entry>, Error> {
-            let directory = std::env::current_dir().unwrap_or_default();
-            let parse = |text: &String| Entry::parse(text, &directory, Place::Given(text.clone()));
+            let directory = &request.directory;
+            let parse = |text: &String| Entry::parse(text, directory, Place::Given(text.clone()));
             texts.iter().map(parse).collect()
         };
         // What the request says of a package wins over what its project says.
@@ -63,9 +63,16 @@ impl Entries {
         })
     }
 
-    /// Refuses what is no wheel, unless its marker excludes it anyway.
+    /// Refuses what is no wheel, unless its marker excludes it anyway, or something else stands for it.
     pub(crate) fn check(&self, markers: &MarkerEnvironment) -> Result<(), Error> {
-        for entry in self.requirements.iter().chain(&self.overrides) {
+        let overridden: BTreeSet<_> = self
+            .overrides
+            .iter()
+            .map(|entry| &entry.requirement.name)
+            .collect();
+        let requirements = self.requirements.iter();
+        let requirements = requirements.filter(|it| !overridden.contains(&it.requirement.name));
+        for entry in requirements.chain(&self.overrides) {
             if !entry.requirement.evaluate_markers(Some(markers), &[])
                 || self.exclude.contains(&entry.requirement.name)
             {

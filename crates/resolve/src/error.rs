@@ -247,15 +247,15 @@ impl NotAWheel {
             Self::Repository => "a checkout",
             Self::Directory | Self::Editable => "the directory",
             Self::Member => {
-                return "build its wheel (`uv build --wheel --package NAME`) and name the directory \
-                        of it with `find-links` and `sources`, or leave it out with `exclude` and \
-                        bring its files with [[app]]"
+                return "build its wheel (`uv build --wheel --package NAME`) and require that file with \
+                        `overrides = [\"NAME @ ./dist/NAME-1.0-py3-none-any.whl\"]`, or leave it out \
+                        with `exclude` and bring its files with [[app]]"
                     .to_owned();
             }
         };
         format!(
-            "build a wheel from {source} (`python -m build --wheel`) and require that file, or put \
-             it into a directory named with `find-links`"
+            "build a wheel from {source} (`python -m build --wheel`) and require that file, here or \
+             with `overrides = [\"NAME @ ./dist/NAME-1.0-py3-none-any.whl\"]`"
         )
     }
 }

@@ -54,6 +54,13 @@ pub enum Input {
         /// Dependency groups; the lock's default ones where none is named.
         groups: Vec<String>,
     },
+    /// Requirements in which relative paths are relative to a directory.
+    RequirementsAt {
+        /// The directory.
+        directory: PathBuf,
+        /// The requirements.
+        texts: Vec<String>,
+    },
     /// A requirement: `httpx>=0.27`. Relative paths in it are relative to the current directory.
     Requirement(String),
 }
@@ -128,6 +135,12 @@ impl Inputs {
                     let document = |text: &str| toml::from_str(text).map(Document::Pylock);
                     all.lock = Some(read_lock(path, extras, groups, document)?);
                 }
+                Input::RequirementsAt { directory, texts } => {
+                    for text in texts {
+                        let place = Place::Given(text.clone());
+                        all.requirements.push(Entry::parse(text, directory, place)?);
+                    }
+                }
                 Input::Requirement(text) => {
                     let directory = std::env::current_dir().unwrap_or_default();
                     let place = Place::Given(text.clone());
@@ -176,7 +189,11 @@ impl Inputs {
             find_links,
             no_index: _,
         } = &self.index;
-        let indexes = default.iter().chain(extra).chain(explicit).chain(find_links);
+        let indexes = default
+            .iter()
+            .chain(extra)
+            .chain(explicit)
+            .chain(find_links);
         let entries = self.requirements.iter().chain(&self.overrides);
         let direct = entries.flat_map(Entry::lowered).filter_map(|entry| {
             let RequirementSource::Url { location, .. } = &entry.requirement.source else {

@@ -46,7 +46,6 @@ struct Tool {
     uv: ToolUv,
 }
 
-
 /// Adds the dependencies of the project at `path`, of its `extras` and of its `groups`.
 pub(crate) fn read(
     path: &Path,

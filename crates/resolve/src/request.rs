@@ -21,6 +21,8 @@ pub struct Request {
     pub constraints: Vec<String>,
     /// Requirements that replace those of the same name, wherever they are made.
     pub overrides: Vec<String>,
+    /// What relative paths in the two above are relative to.
+    pub directory: PathBuf,
     /// Packages that are left out, though something requires them.
     pub exclude: Vec<String>,
     /// Which packages may not come from wheels. Options of requirements files add to it.
@@ -58,6 +60,7 @@ impl Request {
             index: Indexes::default(),
             constraints: Vec::new(),
             overrides: Vec::new(),
+            directory: std::env::current_dir().unwrap_or_default(),
             exclude: Vec::new(),
             formats: Formats::default(),
             pre_releases: false,

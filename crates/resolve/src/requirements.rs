@@ -71,7 +71,7 @@ pub(crate) async fn read(path: &Path, inputs: &mut Inputs) -> Result<(), Error> 
     inputs.index.no_index |= file.no_index;
     inputs.require_hashes |= file.require_hashes;
     let mut lines = Vec::new();
-    in_order(&absolute, &contents, &mut BTreeSet::new(), &mut lines);
+    in_order(&absolute, &contents, &mut BTreeSet::new(), &mut lines)?;
     if lines.iter().any(|line| line.trim() == "--pre") {
         inputs.pre_releases = Some(PrereleaseMode::Allow);
     }
@@ -89,15 +89,13 @@ fn in_order<'a>(
     contents: &'a SourceCache,
     within: &mut BTreeSet<PathBuf>,
     lines: &mut Vec<&'a str>,
-) {
+) -> Result<(), Error> {
     let found = contents.iter().find(|(known, _)| known.as_path() == path);
     let Some((_, content)) = found else {
-        return;
+        return Ok(());
     };
-    if !within.insert(path.to_owned()) {
-        return;
-    }
-    for line in content.lines() {
+    within.insert(path.to_owned());
+    for (number, line) in content.lines().enumerate() {
         let line = line.split(" #").next().unwrap_or_default().trim();
         let included = ["--requirement", "--constraint", "-r", "-c"]
             .iter()
@@ -106,12 +104,20 @@ fn in_order<'a>(
             Some(name) => {
                 let name = name.trim_start_matches(['=', ' ', '\t']);
                 let name = path.parent().unwrap_or(Path::new("/")).join(name);
-                in_order(&normal(&name), contents, within, lines);
+                let name = normal(&name);
+                if within.contains(&name) {
+                    return Err(Error::Invalid {
+                        place: Place::File(path.to_owned(), Some(number + 1)),
+                        message: format!("{} includes itself", name.display()),
+                    });
+                }
+                in_order(&name, contents, within, lines)?;
             }
             None => lines.push(line),
         }
     }
     within.remove(path);
+    Ok(())
 }
 
 fn format_option(line: &str) -> Option<FormatOption> {

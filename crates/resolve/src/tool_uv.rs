@@ -132,9 +132,7 @@ impl ToolUv {
         let line = crate::pyproject::line(text, sources.span().start);
         let place = Place::File(path.to_owned(), Some(line));
         let applies = |source: &&Source| {
-            source
-                .extra()
-                .is_none_or(|it| within == Within::Extra(it))
+            source.extra().is_none_or(|it| within == Within::Extra(it))
                 && source.group().is_none_or(|it| within == Within::Group(it))
         };
         let (mut lowered, mut covered) = (Vec::new(), MarkerTree::FALSE);

@@ -517,13 +517,12 @@ impl Checker {
                 .fault("[dependencies] has extras or groups, and nothing that they are of")
                 .hint("add `pyproject = true`, or `lock = \"uv.lock\"`"));
         }
-        inputs.extend(
-            table
-                .packages
-                .iter()
-                .cloned()
-                .map(resolve::Input::Requirement),
-        );
+        if !table.packages.is_empty() {
+            inputs.push(resolve::Input::RequirementsAt {
+                directory: self.directory.clone(),
+                texts: table.packages.clone(),
+            });
+        }
         Ok(inputs)
     }
 

@@ -196,6 +196,15 @@ fn what_only_a_build_would_give_is_refused_by_name() {
     // Neither elsewhere nor for what is left out does it matter.
     let elsewhere = "{ workspace = true, marker = \"platform_machine == 'x86_64'\" }";
     check(&harness, &source(elsewhere), &["demo==1.0", "other==1.0"]);
+    let mut instead = request(&harness, &source("{ workspace = true }"));
+    let built = wheel("demo-1.9-py3-none-any.whl");
+    std::fs::write(harness.path(&built.filename()), built.build()).unwrap();
+    instead.directory = harness.path("");
+    instead.overrides = vec![format!("demo @ ./{}", built.filename())];
+    assert_eq!(
+        pins(&resolve(&instead).unwrap()),
+        ["demo==1.9", "other==1.0"]
+    );
     let mut without = request(&harness, &source("{ workspace = true }"));
     without.exclude = vec!["demo".to_owned()];
     assert_eq!(pins(&resolve(&without).unwrap()), ["other==1.0"]);
@@ -237,7 +246,11 @@ fn what_uv_would_be_held_to_holds() {
     assert_eq!(packages, ["other"]);
     std::fs::create_dir(harness.path("links")).unwrap();
     let linked = wheel("demo-2.5-py3-none-any.whl");
-    std::fs::write(harness.path("links").join(linked.filename()), linked.build()).unwrap();
+    std::fs::write(
+        harness.path("links").join(linked.filename()),
+        linked.build(),
+    )
+    .unwrap();
     check(
         &harness,
         &uv("find-links = ['links']"),
@@ -263,7 +276,10 @@ fn what_is_not_obeyed_is_told() {
     let directory = harness.directory.path().display().to_string();
     insta::assert_snapshot!(told.replace(&directory, "<directory>"));
     let linux = text.replace("['sys", "['x").replace("darwin", "linux");
-    assert_eq!(resolve(&request(&harness, &linux)).unwrap().warnings.len(), 2);
+    assert_eq!(
+        resolve(&request(&harness, &linux)).unwrap().warnings.len(),
+        2
+    );
 }
 
 #[test]
@@ -271,9 +287,12 @@ fn what_it_says_is_part_of_what_is_asked_for() {
     let harness = harness();
     let print = |uv: &str| {
         let text = format!("{PROJECT}{uv}");
-        read(&[input(&harness, &text, &[], &[])]).unwrap().fingerprint()
+        read(&[input(&harness, &text, &[], &[])])
+            .unwrap()
+            .fingerprint()
     };
-    let index = "[[tool.uv.index]]\nname = 'x'\nurl = 'https://u:s3cret@example.org/'\nexplicit = true\n";
+    let index =
+        "[[tool.uv.index]]\nname = 'x'\nurl = 'https://u:s3cret@example.org/'\nexplicit = true\n";
     let plain = print("");
     for uv in [
         "[tool.uv]\nconstraint-dependencies = ['demo<2']\n".to_owned(),
