@@ -201,6 +201,16 @@ fn what_cannot_be_aligned_is_told() {
     ]);
     assert_eq!(pins(&project, "linux/amd64")[2], "native 3.2");
     assert_eq!(pins(&project, "linux/arm64")[2], "native 3.1");
+    depend(
+        &project,
+        "requirements = [\"requirements.txt\"]\nallow-divergence = [\"native\"]",
+    );
+    let run = project.context.succeeds(["lock"]);
+    assert!(
+        !run.stderr.contains("not the same everywhere"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
@@ -320,4 +330,33 @@ fn a_lock_tells_in_what_platforms_differ() {
     project.context.write("requirements.txt", text);
     let run = project.context.succeeds(["lock"]);
     run.says(&["note: only linux/amd64 has demo, helper"]);
+    let given = "requirements = [\"requirements.txt\"]\nallow-divergence = [\"Demo\"]";
+    depend(&project, given);
+    let run = project.context.succeeds(["lock"]);
+    run.says(&["note: only linux/amd64 has helper"]);
+    depend(&project, &given.replace("[\"Demo\"]", "true"));
+    let run = project.context.succeeds(["lock"]);
+    assert!(!run.stderr.contains("note:"), "{}", run.stderr);
+    depend(&project, &given.replace("Demo", "a b"));
+    let run = project.context.fails(["lock"]);
+    run.says(&["allow-divergence: `a b` is no package name"]);
+    depend(&project, &given.replace("[\"Demo\"]", "3"));
+    let run = project.context.fails(["lock"]);
+    run.says(&["expected names of packages, or true for all"]);
+}
+
+#[test]
+fn other_needs_of_one_version_are_told() {
+    let project = Project::standard();
+    let native = crate::project::native("arm64", "aarch64").requires("helper");
+    project.index.add(&native);
+    project.context.write("requirements.txt", "native\n");
+    let run = project.context.succeeds(["lock"]);
+    run.says(&["note: native 3.1 also needs helper on linux/arm64"]);
+    depend(
+        &project,
+        "requirements = [\"requirements.txt\"]\nallow-other-needs = [\"native\"]",
+    );
+    let run = project.context.succeeds(["lock"]);
+    assert!(!run.stderr.contains("also needs"), "{}", run.stderr);
 }
