@@ -183,13 +183,20 @@ fn an_invalid_requires_python() {
 
 #[test]
 fn a_wheel_whose_metadata_is_of_another() {
-    for (name, version) in [("other", "1.0"), ("odd", "1.1")] {
+    for (name, version, of_another) in [("other", "1.0", true), ("odd", "1.1", false)] {
         let project = requiring("odd\n");
         let other = WheelBuilder::simple(name, version);
         project.index.without_metadata();
         project
             .index
             .add_file("odd", "odd-1.0-py3-none-any.whl", &other.build());
+        if !of_another {
+            // uv lets another version pass: what is not what its name says is not installed.
+            let run = project.context.fails(BUILD);
+            run.says(&["odd-1.0-py3-none-any.whl", "odd-1.1.dist-info"]);
+            project.assert_nothing_half_written();
+            continue;
+        }
         let run = refused(&project, &["odd==1.0 has an invalid package format"]);
         assert!(
             run.stderr.contains(&format!("{name}-{version}")),

@@ -1,5 +1,8 @@
 //! Base images put together by hand: what a distribution's image has of what is looked for, and no more.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use serde_json::json;
 use testkit::{Registry, elf};
 
@@ -14,7 +17,21 @@ pub(crate) fn put(
     for (architecture, machine) in [("amd64", "x86_64"), ("arm64", "aarch64")] {
         let mut layer = tar::Builder::new(Vec::new());
         let program = ("usr/bin/python3.13".to_owned(), elf(architecture));
-        for (path, bytes) in files(architecture, machine).into_iter().chain([program]) {
+        let files = files(architecture, machine);
+        let files: Vec<_> = files.into_iter().chain([program]).collect();
+        let directories: BTreeSet<&Path> = files
+            .iter()
+            .flat_map(|(path, _)| Path::new(path).ancestors().skip(1))
+            .filter(|path| !path.as_os_str().is_empty())
+            .collect();
+        for path in directories {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_size(0);
+            header.set_mode(0o755);
+            layer.append_data(&mut header, path, &[][..]).unwrap();
+        }
+        for (path, bytes) in &files {
             let mut header = tar::Header::new_gnu();
             header.set_size(bytes.len() as u64);
             header.set_mode(0o755);

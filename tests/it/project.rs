@@ -261,10 +261,15 @@ impl Image {
         let image = image.unwrap_or_else(|| panic!("no image for {platform}"));
         let mut files = BTreeMap::new();
         for layer in &image.layers {
-            read_layer(
-                GzDecoder::new(reader.blob(&layer.digest).unwrap().reader()),
-                &mut files,
-            );
+            let mut bytes = Vec::new();
+            let mut blob = reader.blob(&layer.digest).unwrap().reader();
+            blob.read_to_end(&mut bytes).unwrap();
+            // A base's may be uncompressed.
+            if bytes.starts_with(&[0x1f, 0x8b]) {
+                read_layer(GzDecoder::new(&bytes[..]), &mut files);
+            } else {
+                read_layer(&bytes[..], &mut files);
+            }
         }
         let mut config = String::new();
         reader

@@ -10,7 +10,7 @@ use uv_distribution_types::{Requirement, RequirementSource};
 use uv_normalize::PackageName;
 use uv_pep440::VersionSpecifiers;
 use uv_pep508::{MarkerTree, Pep508Error, UnnamedRequirement, VersionOrUrl};
-use uv_pypi_types::VerbatimParsedUrl;
+use uv_pypi_types::{ParsedUrl, VerbatimParsedUrl};
 use uv_requirements_txt::RequirementsTxtRequirement;
 use uv_resolver::PrereleaseMode;
 
@@ -71,6 +71,8 @@ pub struct Inputs {
     pub(crate) requirements: Vec<Entry>,
     pub(crate) constraints: Vec<Entry>,
     pub(crate) index: Indexes,
+    /// The find-links of `index` as the files write them, which is the same on every machine.
+    pub(crate) find_links: Vec<String>,
     pub(crate) require_hashes: bool,
     /// As `--pre` or `[tool.uv] prerelease` say.
     pub(crate) pre_releases: Option<PrereleaseMode>,
@@ -232,7 +234,7 @@ impl Inputs {
         for url in &self.index.extra {
             line("extra-index", &without_credentials(url));
         }
-        for location in &self.index.find_links {
+        for location in &self.find_links {
             line("find-links", &without_credentials(location));
         }
         if self.index.no_index {
@@ -390,10 +392,7 @@ fn name(
             .split(['-', '.', '@'])
             .next()
             .and_then(|stem| PackageName::from_str(stem).ok())
-            .ok_or_else(|| Error::Invalid {
-                place,
-                message: "expected a requirement or the path of a wheel".to_owned(),
-            })?,
+            .ok_or_else(|| unnamed(&requirement.url, place))?,
     };
     Ok(uv_pep508::Requirement {
         name,
@@ -402,6 +401,24 @@ fn name(
         marker: requirement.marker,
         origin: requirement.origin,
     })
+}
+
+/// What is wrong with a location that names no package, such as `.`.
+fn unnamed(url: &VerbatimParsedUrl, place: Place) -> Error {
+    let given = url.verbatim.given().map(without_credentials);
+    match &url.parsed_url {
+        ParsedUrl::Directory(directory) => Error::NotAWheel {
+            requirement: given.unwrap_or_else(|| directory.install_path.display().to_string()),
+            kind: match directory.editable {
+                Some(true) => NotAWheel::Editable,
+                _ => NotAWheel::Directory,
+            },
+        },
+        _ => Error::Invalid {
+            place,
+            message: "expected a requirement or the path of a wheel".to_owned(),
+        },
+    }
 }
 
 /// The first line says what is wrong; the others draw it, and add nothing that a place doesn't.

@@ -15,6 +15,7 @@ mod formats;
 mod harness;
 mod input;
 mod installed;
+mod lines;
 mod locked;
 mod misfit;
 mod provider;

@@ -17,6 +17,7 @@ use uv_resolver::PrereleaseMode;
 use crate::error::{Error, Place};
 use crate::formats::FormatOption;
 use crate::input::{Entry, Inputs, parse_message};
+use crate::lines;
 use crate::locked::normal;
 
 /// Options that uv's reader skips without a word.
@@ -37,6 +38,7 @@ pub(crate) async fn read(path: &Path, inputs: &mut Inputs) -> Result<(), Error> 
     // The client is for included URLs, which are not followed: a lock could not watch them.
     let client = BaseClientBuilder::default().connectivity(Connectivity::Offline);
     let mut contents = SourceCache::default();
+    lines::prepare(&absolute, &mut contents);
     let file = RequirementsTxt::parse_with_cache(&absolute, directory, &client, &mut contents)
         .await
         .map_err(|error| explain(&error, path, &contents))?;
@@ -64,10 +66,12 @@ pub(crate) async fn read(path: &Path, inputs: &mut Inputs) -> Result<(), Error> 
         .index
         .extra
         .extend(file.extra_index_urls.into_iter().map(location));
-    inputs
-        .index
-        .find_links
-        .extend(file.find_links.into_iter().map(location));
+    for url in file.find_links {
+        let given = url.given().map(str::to_owned);
+        let url = location(url);
+        inputs.find_links.push(given.unwrap_or_else(|| url.clone()));
+        inputs.index.find_links.push(url);
+    }
     inputs.index.no_index |= file.no_index;
     inputs.require_hashes |= file.require_hashes;
     let mut lines = Vec::new();
@@ -96,13 +100,9 @@ fn in_order<'a>(
     };
     within.insert(path.to_owned());
     for (number, line) in content.lines().enumerate() {
-        let line = line.split(" #").next().unwrap_or_default().trim();
-        let included = ["--requirement", "--constraint", "-r", "-c"]
-            .iter()
-            .find_map(|option| line.strip_prefix(option));
-        match included {
+        let line = lines::without_comment(line);
+        match lines::included(line) {
             Some(name) => {
-                let name = name.trim_start_matches(['=', ' ', '\t']);
                 let name = path.parent().unwrap_or(Path::new("/")).join(name);
                 let name = normal(&name);
                 if within.contains(&name) {

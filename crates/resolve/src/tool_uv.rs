@@ -82,6 +82,7 @@ impl ToolUv {
             if index.explicit {
                 indexes.explicit.push(url);
             } else if index.format == IndexFormat::Flat {
+                inputs.find_links.push(url.clone());
                 indexes.find_links.push(url);
             } else if !index.default {
                 indexes.extra.push(url);
@@ -93,9 +94,10 @@ impl ToolUv {
             indexes.default.clone_from(&self.index_url);
         }
         indexes.extra.extend(self.extra_index_url.iter().cloned());
-        indexes
-            .find_links
-            .extend(self.find_links.iter().map(|it| absolute(it, &directory)));
+        let links = self.find_links.iter();
+        let links = links.map(|it| absolute(it, &directory));
+        indexes.find_links.extend(links);
+        inputs.find_links.extend(self.find_links.iter().cloned());
         indexes.no_index |= self.no_index;
         let names = self.exclude_dependencies.iter();
         inputs.exclude.extend(names.map(ToString::to_string));

@@ -196,6 +196,7 @@ fn names_are_normalised() {
 fn messy_files() {
     let harness = Harness::with(&[]);
     std::fs::create_dir_all(harness.path("sub/deeper")).unwrap();
+    std::fs::create_dir(harness.path("links")).unwrap();
     harness.file("sub/a.txt", "-r deeper/b.txt\n-c ../sub/c.txt\nin-a\n");
     harness.file("sub/deeper/b.txt", "in-b\n-r ../d.txt\n");
     harness.file("sub/c.txt", "demo<2\n");
@@ -219,7 +220,7 @@ fn messy_files() {
         ("UTF-16, as PowerShell writes it", &utf16),
         ("Latin 1", b"# caf\xe9\ndemo\n"),
         ("comments", b"demo==1.0 # why\n# full\n   # indented\nother\t# c\n"),
-        ("white space", b"\tdemo\t==\t1.0\t\n\n   \n\x0cother\n"),
+        ("white space", b"\tdemo\t==\t1.0\t\n\n   \nother\n"),
         ("no end of line", b"demo==1.0"),
         ("nothing", b"\n# nothing yet\n"),
         ("nested, from the file's own directory", b"-r sub/a.txt\n-rsub/d.txt\n--constraint=sub/c.txt\n"),
