@@ -29,17 +29,27 @@ pub(crate) fn put(
             header.set_entry_type(tar::EntryType::Directory);
             header.set_size(0);
             header.set_mode(0o755);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
             layer.append_data(&mut header, path, &[][..]).unwrap();
         }
         for (path, bytes) in &files {
             let mut header = tar::Header::new_gnu();
             header.set_size(bytes.len() as u64);
             header.set_mode(0o755);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
             layer.append_data(&mut header, path, &bytes[..]).unwrap();
         }
         let mut link = tar::Header::new_gnu();
         link.set_entry_type(tar::EntryType::Symlink);
         link.set_size(0);
+        link.set_mode(0o777);
+        link.set_uid(0);
+        link.set_gid(0);
+        link.set_mtime(0);
         layer
             .append_link(&mut link, "usr/bin/python3", "python3.13")
             .unwrap();

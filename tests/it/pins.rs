@@ -150,9 +150,6 @@ fn prefer_binary_chooses_what_pip_chooses() {
     project
         .index
         .add(&WheelBuilder::simple("foreign", "1.1").tags("cp313-cp313-win_amd64"));
-    // A version before a release is better to us than one with sources alone; to pip only where it is told
-    // to take wheels alone.
-    const PRE: &str = "pre>=1.1";
     let mut sdists = 0;
     for requirement in [
         "older",
@@ -168,7 +165,6 @@ fn prefer_binary_chooses_what_pip_chooses() {
         "both",
         "both<2",
         "pre",
-        PRE,
         "pre==2.0a1",
     ] {
         let theirs = chosen_by_pip(&project.index, requirement, &["--prefer-binary"]).unwrap();
@@ -187,7 +183,7 @@ fn prefer_binary_chooses_what_pip_chooses() {
                 lock.contains(&format!("\"{theirs}\"")),
                 "{requirement}: {theirs}\n{lock}"
             );
-        } else if requirement != PRE {
+        } else {
             // What pip would build is named where it is refused.
             let (name, rest) = theirs.split_once('-').unwrap();
             let version = rest.strip_suffix(".tar.gz").unwrap();
@@ -212,6 +208,24 @@ fn prefer_binary_chooses_what_pip_chooses() {
         }
     }
     assert!(sdists > 3);
+    // A stated difference: uv, and so we, take a version before a release where there is no other.
+    let of_pip = |options: &[&str]| chosen_by_pip(&project.index, "pre>=1.1", options);
+    assert_eq!(
+        of_pip(&["--prefer-binary"]).as_deref(),
+        Some("pre-1.1.tar.gz")
+    );
+    assert_eq!(of_pip(&["--only-binary", ":all:"]), None);
+    project.configure(
+        "[image]\nplatforms = [\"linux/arm64\"]\n[dependencies]\npackages = [\"pre>=1.1\"]\n\
+         index = \"$INDEX\"\n",
+    );
+    project.context.succeeds(["lock"]);
+    assert!(
+        project
+            .context
+            .read("oxcart.lock")
+            .contains("pre-2.0a1-py3")
+    );
     let newest = chosen_by_pip(&project.index, "older", &[]);
     assert_eq!(
         newest.as_deref(),
