@@ -186,6 +186,7 @@ impl<'a> Step<'a> {
             debs: base.debs,
             wheels,
             reused,
+            layers: Vec::new(),
         })
     }
 }
