@@ -8,6 +8,8 @@ use crate::locks::{depend, diverging, pins, uv_lock};
 use crate::project::{BUILD, Image, Project, STANDARD};
 
 const SITE: &str = "opt/venv/lib/python3.13/site-packages";
+/// What the standard project starts, and what only `demo` has.
+const COMMAND: &str = "entrypoint = [\"/opt/venv/bin/demo\"]\n";
 const PLATFORMS: [&str; 2] = ["linux/amd64", "linux/arm64"];
 
 /// A library of an architecture, with which `native` 3.1 of these tags would come.
@@ -62,6 +64,7 @@ fn markers_from_the_host() {
             .requires("kernel; platform_release != ''"),
     );
     project.context.write("requirements.txt", "app\n");
+    project.configure(&STANDARD.replace(COMMAND, ""));
     project.context.succeeds(BUILD);
     for (platform, own, not) in [
         ("linux/amd64", "intel", "arm"),
@@ -207,6 +210,7 @@ fn a_local_version_on_one_arch_only() {
         "cp313-cp313-manylinux_2_28_x86_64",
     ));
     project.context.write("requirements.txt", "native\n");
+    project.configure(&STANDARD.replace(COMMAND, ""));
     let run = project.context.succeeds(BUILD);
     assert!(!run.stderr.contains("warning"), "{}", run.stderr);
     assert_eq!(pins(&project, "linux/amd64"), ["native 4.0+cpu"]);

@@ -89,7 +89,7 @@ async fn no_solution(engine: &Engine<'_>, tags: &Tags, error: &NoSolutionError) 
 fn unreadable(error: &NoSolutionError) -> String {
     let hints = error.hints().into_iter().map(|hint| plain(&hint));
     let hints = hints.filter(|hint| !hint.contains("--"));
-    hints.map(|hint| format!("\n{hint}")).collect()
+    hints.fold(String::new(), |text, hint| text + "\n" + &hint)
 }
 
 /// The installed packages that a failure is about, which the resolver's account doesn't name.

@@ -38,9 +38,12 @@ impl Entries {
         // What the request says of a package wins over what its project says.
         let lowered = |entries: &[Entry]| -> Vec<Entry> {
             let is_set = |it: &Entry| request.sources.contains_key(it.requirement.name.as_ref());
-            let of = |entry: &Entry| match is_set(entry) {
-                true => vec![entry.clone()],
-                false => entry.lowered().to_vec(),
+            let of = |entry: &Entry| {
+                if is_set(entry) {
+                    vec![entry.clone()]
+                } else {
+                    entry.lowered().to_vec()
+                }
             };
             entries.iter().flat_map(of).collect()
         };

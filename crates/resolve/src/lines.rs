@@ -49,20 +49,17 @@ fn joined(text: &str) -> String {
     let (mut out, mut pending) = (String::with_capacity(text.len()), 0);
     for line in text.lines() {
         let is_comment = line.trim_start().starts_with('#');
-        match line.strip_suffix('\\').filter(|_| !is_comment) {
-            Some(start) => {
-                out.push_str(start);
-                pending += 1;
-            }
-            None => {
-                if is_comment && pending > 0 {
-                    out.push(' ');
-                }
-                out.push_str(line);
-                out.extend(std::iter::repeat_n('\n', pending + 1));
-                pending = 0;
-            }
+        if let Some(start) = line.strip_suffix('\\').filter(|_| !is_comment) {
+            out.push_str(start);
+            pending += 1;
+            continue;
         }
+        if is_comment && pending > 0 {
+            out.push(' ');
+        }
+        out.push_str(line);
+        out.extend(std::iter::repeat_n('\n', pending + 1));
+        pending = 0;
     }
     let text = out.split('\n').map(|line| {
         ["-r", "-c"]

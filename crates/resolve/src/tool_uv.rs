@@ -140,7 +140,7 @@ impl ToolUv {
         let (mut lowered, mut covered) = (Vec::new(), MarkerTree::FALSE);
         for source in sources.get_ref().iter().filter(applies) {
             covered = covered.or(source.marker());
-            let mut one = self.from_source(entry, source, path, &place)?;
+            let mut one = self.take_from(entry, source, path, &place)?;
             one.requirement.marker = entry.requirement.marker.and(source.marker());
             lowered.push(one);
         }
@@ -151,7 +151,7 @@ impl ToolUv {
         Ok(Some(lowered))
     }
 
-    fn from_source(
+    fn take_from(
         &self,
         entry: &Entry,
         source: &Source,

@@ -82,7 +82,7 @@ fn page(name: &str, rows: &[Value]) -> String {
             "url": format!("/files/{}", filename.replace('+', "%2B")),
             "hashes": {},
             "yanked": if row[2].is_null() { json!(false) } else { row[2].clone() },
-            "core-metadata": filename.ends_with(".whl"),
+            "core-metadata": Path::new(filename).extension().is_some_and(|it| it == "whl"),
         });
         if row[1].is_string() {
             entry["requires-python"] = row[1].clone();
