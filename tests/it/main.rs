@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod apt;
+mod bad_dependencies;
 mod bad_input;
 mod bases;
 mod boundaries;
@@ -16,6 +17,7 @@ mod docker_registry;
 mod emulation;
 mod fresh;
 mod full_lock;
+mod hand_made;
 mod images;
 mod inspect;
 mod libraries;
@@ -23,11 +25,13 @@ mod locks;
 mod offline;
 mod once;
 mod oracles;
+mod others_fail;
 mod page;
 mod pins;
 mod project;
 mod push;
 mod readme;
+mod recorded;
 mod registries;
 mod reproducible;
 mod samples;

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use testkit::{DebBuilder, DebianArchive, Fault, Registry, Run, elf};
 
-use crate::bases::{Member, OnBase, put, put_alpine};
+use crate::bases::OnBase;
+use crate::hand_made::{Member, put, put_alpine};
 use crate::offline::{OFFLINE, VENDOR, cut_off};
 use crate::project::{BUILD, Project, STANDARD, digest_of};
 

@@ -26,6 +26,8 @@ use crate::project::Project;
 use crate::store::Store;
 use crate::vendor::{self, Vendored};
 
+/// How long a server may say nothing, in seconds, where `OXCART_HTTP_TIMEOUT` does not say otherwise.
+const PATIENCE: u64 = 30;
 /// Downloads at a time.
 const PARALLEL: usize = 8;
 /// Tries of one request.
@@ -75,6 +77,7 @@ pub(crate) struct Fetcher {
     runtime: Arc<Runtime>,
     /// Made for the first request: it reads the system's certificates, of which there are hundreds.
     client: Arc<OnceLock<Client>>,
+    patience: Duration,
     store: Store,
     progress: Progress,
     credentials: Credentials,
@@ -97,6 +100,7 @@ impl Fetcher {
         store: &Store,
         progress: &Progress,
     ) -> Result<Self, Failure> {
+        let patience = patience()?;
         let runtime = Runtime::new()
             .map_err(|error| Failure::new("no threads for the network").caused_by(error))?;
         let credentials = runtime
@@ -105,6 +109,7 @@ impl Fetcher {
         Ok(Self {
             runtime: Arc::new(runtime),
             client: Arc::default(),
+            patience,
             store: store.clone(),
             progress: progress.clone(),
             credentials,
@@ -143,7 +148,7 @@ impl Fetcher {
         let client = Client::builder()
             .user_agent(concat!("oxcart/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(15))
-            .read_timeout(Duration::from_mins(1))
+            .read_timeout(self.patience)
             .build()
             .map_err(|error| Failure::new("the HTTP client cannot start").caused_by(error))?;
         // Of two that made one, the first one's is kept.
@@ -152,6 +157,11 @@ impl Fetcher {
 
     fn get(&self, url: &str) -> Result<RequestBuilder, Trouble> {
         self.request(Method::GET, url).map_err(Trouble::Final)
+    }
+
+    /// How long a server may say nothing.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Bytes of bodies received so far.
@@ -362,16 +372,26 @@ impl Fetcher {
     }
 }
 
-/// The credentials in the URLs of the configuration, then those in requirements files.
+fn patience() -> Result<Duration, Failure> {
+    let Some(text) = std::env::var_os("OXCART_HTTP_TIMEOUT") else {
+        return Ok(Duration::from_secs(PATIENCE));
+    };
+    let text = text.to_string_lossy();
+    match text.parse() {
+        Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
+        _ => Err(Failure::new(format!("OXCART_HTTP_TIMEOUT is `{text}`"))
+            .hint("it is the number of seconds after which a silent server is given up: 30 by default")),
+    }
+}
+
+/// The credentials in the URLs of the configuration, then those in the files that it names.
 async fn credentials(project: &Project) -> Credentials {
     let mut credentials = project.credentials();
     for (_, dependencies) in &project.platforms {
         // What cannot be read is told when it is needed.
         if let Ok(inputs) = Inputs::read(&dependencies.inputs).await {
-            let indexes = inputs.indexes();
-            let urls = indexes.default.iter().chain(&indexes.extra);
-            let urls = urls.chain(&indexes.find_links).map(String::as_str);
-            credentials = credentials.and(Credentials::of(urls));
+            let urls = inputs.locations();
+            credentials = credentials.and(Credentials::of(urls.iter().map(String::as_str)));
         }
     }
     credentials

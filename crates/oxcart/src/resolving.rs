@@ -18,7 +18,7 @@ use crate::lock::{
     Hex, Lock, LockedArchive, LockedBase, LockedDeb, LockedDocument, LockedEnvironment,
     LockedImage, LockedPlatform, LockedPython, LockedWheel, ReusedPackage,
 };
-use crate::notes;
+use crate::notes::{self, Having};
 use crate::progress::Progress;
 use crate::project::{Base, Dependencies, Project, Versions};
 use crate::registries::Registries;
@@ -65,11 +65,16 @@ pub(crate) async fn lock(
     });
     let mut steps = try_join_all(steps).await?;
     let told = align(&mut steps, progress).await;
-    let wheels = steps.iter().filter_map(|step| {
+    let having = steps.iter().filter_map(|step| {
         let (_, resolution) = step.wheels.as_ref()?;
-        Some((step.platform, &resolution.wheels[..]))
+        Some(Having {
+            platform: step.platform,
+            wheels: &resolution.wheels,
+            may_diverge: &step.dependencies.allow_divergence,
+            may_need_others: &step.dependencies.allow_other_needs,
+        })
     });
-    for note in notes::divergence(&wheels.collect::<Vec<_>>(), &told) {
+    for note in notes::divergence(&having.collect::<Vec<_>>(), &told) {
         progress.line(&format!("note: {note}"));
     }
     let platforms = steps.into_iter().map(|step| step.lock(project, means));
@@ -120,6 +125,8 @@ impl<'a> Step<'a> {
         match &base.python {
             Some(python) => {
                 let mut request = request(platform, dependencies, python, prefer, means.store)?;
+                request.directory.clone_from(&project.directory);
+                request.timeout = means.fetcher.patience();
                 request.installed.clone_from(&base.installed);
                 let resolution = resolve::resolve(&request).await;
                 let resolution = resolution.with_context(|| failed(platform))?;
@@ -155,14 +162,17 @@ impl<'a> Step<'a> {
                     version: it.version,
                 })
                 .collect();
+            let needs = resolution.wheels.iter();
+            let needs = needs.map(|it| (it.name.clone(), it.dependencies.clone()));
+            let needs = needs.collect();
             wheels = stream::iter(resolution.wheels)
                 .map(|wheel| locked(wheel, means.fetcher))
                 .buffered(PARALLEL)
                 .try_collect()
                 .await
                 .with_context(|| failed(platform))?;
-            let large = notes::size(platform, &wheels);
-            if let Some(text) = large.filter(|_| !self.dependencies.allow_large) {
+            let allowed = &self.dependencies.allow_large;
+            if let Some(text) = notes::size(platform, &wheels, &needs, allowed) {
                 means.progress.warn(&text);
             }
         }
@@ -198,7 +208,14 @@ async fn align(steps: &mut [Step<'_>], progress: &Progress) -> BTreeSet<String> 
     let wheels = part.iter().filter_map(|step| step.wheels.clone());
     let (requests, mut resolutions): (Vec<_>, Vec<_>) = wheels.unzip();
     let mut told = BTreeSet::new();
+    let may_diverge = |name: &str| {
+        let mut allowed = part.iter().map(|step| &step.dependencies.allow_divergence);
+        allowed.any(|it| it.has(name))
+    };
     for package in resolve::align(&requests, &mut resolutions).await {
+        if may_diverge(&package.package) {
+            continue;
+        }
         let versions = package.versions.iter();
         let versions: Vec<_> = versions
             .map(|(position, version)| format!("{version} on {}", platforms[*position]))

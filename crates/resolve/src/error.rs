@@ -236,6 +236,8 @@ pub enum NotAWheel {
     Directory,
     /// A directory of sources, to be used in place.
     Editable,
+    /// Another project of a uv workspace.
+    Member,
 }
 
 impl NotAWheel {
@@ -244,10 +246,16 @@ impl NotAWheel {
             Self::Archive => "the archive",
             Self::Repository => "a checkout",
             Self::Directory | Self::Editable => "the directory",
+            Self::Member => {
+                return "build its wheel (`uv build --wheel --package NAME`) and require that file with \
+                        `overrides = [\"NAME @ ./dist/NAME-1.0-py3-none-any.whl\"]`, or leave it out \
+                        with `exclude` and bring its files with [[app]]"
+                    .to_owned();
+            }
         };
         format!(
-            "build a wheel from {source} (`python -m build --wheel`) and require that file, or put \
-             it into a directory named with `find-links`"
+            "build a wheel from {source} (`python -m build --wheel`) and require that file, here or \
+             with `overrides = [\"NAME @ ./dist/NAME-1.0-py3-none-any.whl\"]`"
         )
     }
 }
@@ -259,6 +267,7 @@ impl fmt::Display for NotAWheel {
             Self::Repository => "a version control repository",
             Self::Directory => "a source directory",
             Self::Editable => "an editable source directory",
+            Self::Member => "another project of the uv workspace",
         })
     }
 }

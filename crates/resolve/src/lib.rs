@@ -15,17 +15,21 @@ mod formats;
 mod harness;
 mod input;
 mod installed;
+mod lines;
 mod locked;
 mod misfit;
 mod provider;
 mod pylock;
 mod pyproject;
+#[cfg(test)]
+mod recorded;
 mod request;
 mod requirements;
 mod resolution;
 mod solution;
 mod tags;
 mod target;
+mod tool_uv;
 mod uv;
 mod uv_lock;
 

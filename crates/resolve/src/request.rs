@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::formats::Formats;
 use crate::input::Input;
@@ -20,6 +21,8 @@ pub struct Request {
     pub constraints: Vec<String>,
     /// Requirements that replace those of the same name, wherever they are made.
     pub overrides: Vec<String>,
+    /// What relative paths in the two above are relative to.
+    pub directory: PathBuf,
     /// Packages that are left out, though something requires them.
     pub exclude: Vec<String>,
     /// Which packages may not come from wheels. Options of requirements files add to it.
@@ -40,6 +43,8 @@ pub struct Request {
     /// satisfies all requirements is kept, newer versions or not. Of several with one name the first
     /// counts: the one that Python finds first.
     pub installed: Vec<InstalledPackage>,
+    /// How long an index may say nothing before it is asked again, and given up after some times.
+    pub timeout: Duration,
     /// Whether to answer from the cache alone.
     pub offline: bool,
     /// A directory for the index's answers. Made where missing; several requests may share it.
@@ -55,6 +60,7 @@ impl Request {
             index: Indexes::default(),
             constraints: Vec::new(),
             overrides: Vec::new(),
+            directory: std::env::current_dir().unwrap_or_default(),
             exclude: Vec::new(),
             formats: Formats::default(),
             pre_releases: false,
@@ -63,6 +69,7 @@ impl Request {
             prefer: BTreeMap::new(),
             allow_downgrade: Vec::new(),
             installed: Vec::new(),
+            timeout: Duration::from_secs(30),
             offline: false,
             cache,
         }
@@ -89,6 +96,8 @@ pub struct Indexes {
     pub default: Option<String>,
     /// The URLs of further indexes, asked before the main one.
     pub extra: Vec<String>,
+    /// The URLs of indexes that only the packages come from of which that is said.
+    pub explicit: Vec<String>,
     /// Directories, or URLs of pages, with wheels. Theirs are added to those of the indexes.
     pub find_links: Vec<String>,
     /// Whether to use `find_links` alone.

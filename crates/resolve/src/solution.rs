@@ -8,6 +8,7 @@ use uv_distribution_types::{
 };
 use uv_normalize::PackageName;
 use uv_pep440::Version;
+use uv_pep508::MarkerTree;
 use uv_platform_tags::Tags;
 use uv_pypi_types::{HashAlgorithm, HashDigest};
 use uv_resolver::{InMemoryIndex, MetadataResponse};
@@ -101,6 +102,14 @@ impl Solution {
             warn_of_kernel_markers(&entry.requirement, "an input", &mut warnings);
         }
         warnings.extend(self.graph.diagnostics().iter().map(Diagnostic::message));
+        let environments = &engine.inputs.environments;
+        let is_this = |it: &MarkerTree| it.evaluate(&engine.markers, &[]);
+        if !environments.is_empty() && !environments.iter().any(is_this) {
+            warnings.insert(format!(
+                "[tool.uv] environments has none that is {}: uv would not resolve for it",
+                engine.request.target
+            ));
+        }
 
         let requested = engine.requested();
         let (mut wheels, mut satisfied) = (Vec::new(), Vec::new());

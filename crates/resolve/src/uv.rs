@@ -13,7 +13,9 @@ use uv_client::{
     FlatIndexEntries, RegistryClient, RegistryClientBuilder,
 };
 use uv_distribution::DistributionDatabase;
-use uv_distribution_types::{Dist, Index, IndexLocations, IndexMetadata, IndexUrl, RequiresPython};
+use uv_distribution_types::{
+    Dist, Index, IndexLocations, IndexMetadata, IndexUrl, RequirementSource, RequiresPython,
+};
 use uv_normalize::PackageName;
 use uv_pep508::MarkerEnvironment;
 use uv_platform_tags::Tags;
@@ -108,7 +110,7 @@ impl<'a> Engine<'a> {
             hasher: entries.hasher(request, inputs, &markers)?,
             free: entries.free(request)?,
             installed: Installed::gather(request, inputs, &entries, &markers),
-            sources: sources(&request.sources)?,
+            sources: sources(&request.sources, &entries, &markers)?,
             entries,
             markers,
             client,
@@ -208,10 +210,10 @@ impl<'a> Engine<'a> {
     }
 
     fn pre_releases(&self) -> Prerelease {
-        let global = if self.request.pre_releases || self.inputs.pre_releases {
+        let global = if self.request.pre_releases {
             PrereleaseMode::Allow
         } else {
-            PrereleaseMode::default()
+            self.inputs.pre_releases.unwrap_or_default()
         };
         Prerelease {
             global,
@@ -283,17 +285,29 @@ fn check_formats(engine: &Engine<'_>, resolution: &Resolution) -> Result<(), Err
     Err(Error::NoBinary { packages })
 }
 
+/// The one index of each package that has one: what the request says wins over `[tool.uv.sources]`.
 fn sources(
     sources: &BTreeMap<String, String>,
+    entries: &Entries,
+    markers: &MarkerEnvironment,
 ) -> Result<BTreeMap<PackageName, IndexMetadata>, Error> {
-    let parse = |(name, url): (&String, &String)| {
-        let index = index_url(url)?;
-        Ok((entries::package_name(name)?, IndexMetadata::from(index)))
-    };
-    sources.iter().map(parse).collect()
+    let theirs = entries.holding(markers).filter_map(|entry| {
+        let RequirementSource::Registry { index, .. } = &entry.requirement.source else {
+            return None;
+        };
+        Some((entry.requirement.name.clone(), index.clone()?))
+    });
+    let mut all: BTreeMap<_, _> = theirs.collect();
+    for (name, url) in sources {
+        all.insert(
+            entries::package_name(name)?,
+            IndexMetadata::from(index_url(url)?),
+        );
+    }
+    Ok(all)
 }
 
-fn index_url(url: &str) -> Result<IndexUrl, Error> {
+pub(crate) fn index_url(url: &str) -> Result<IndexUrl, Error> {
     IndexUrl::parse(url, None).map_err(|error| Error::IndexUrl {
         url: without_credentials(url),
         message: error.to_string(),
@@ -326,6 +340,11 @@ fn locations(request: &Indexes, files: &Indexes) -> Result<IndexLocations, Error
     for url in request.extra.iter().chain(&files.extra) {
         indexes.push(Index::from_extra_index_url(index_url(url)?));
     }
+    for url in request.explicit.iter().chain(&files.explicit) {
+        let mut index = Index::from_extra_index_url(index_url(url)?);
+        index.explicit = true;
+        indexes.push(index);
+    }
     if let Some(url) = request.default.as_ref().or(files.default.as_ref()) {
         indexes.push(Index::from_index_url(index_url(url)?));
     }
@@ -353,6 +372,7 @@ fn clients(
     };
     let mut base = BaseClientBuilder::default()
         .with_system_certs(true)
+        .read_timeout(request.timeout)
         .no_retry_delay(false);
     if let Some(certificates) = Certificates::from_env() {
         base = base.custom_certificates(certificates);

@@ -11,6 +11,7 @@ mod elf_builder;
 mod fault;
 mod index;
 mod materialise;
+mod recorded;
 mod registry;
 mod server;
 mod signing;
@@ -25,6 +26,7 @@ pub use elf_builder::ElfBuilder;
 pub use fault::Fault;
 pub use index::PackageIndex;
 pub use materialise::{materialise, read_content};
+pub use recorded::RecordedIndex;
 pub use registry::{
     Access, Host, Kind, Profile, Registry, RegistryFault, RegistryRequest, RetryAfter, Site, When,
     profiles,

@@ -81,14 +81,41 @@ pub(crate) struct DependenciesTable {
     pub(crate) extra_indexes: Vec<String>,
     pub(crate) find_links: Vec<String>,
     pub(crate) versions: Versions,
-    /// Nothing is said of large wheels.
-    pub(crate) allow_large: bool,
+    /// Packages that may be large, with what they need.
+    pub(crate) allow_large: Allowed,
+    /// Packages that may differ between platforms: in version, or in being there at all.
+    pub(crate) allow_divergence: Allowed,
+    /// Packages that may need others on each platform, being of one version.
+    pub(crate) allow_other_needs: Allowed,
     /// Packages that may end at an old version because newer ones have no wheel.
     pub(crate) allow_downgrade: Vec<String>,
     /// Package name to what a faulty RECORD means.
     pub(crate) record: BTreeMap<String, Record>,
     /// Packages of the base's environment count as installed.
     pub(crate) reuse_base: bool,
+}
+
+/// Packages that nothing is said of: `["torch"]`, or `true` for all.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "expected names of packages, or true for all")]
+pub(crate) enum Allowed {
+    All(bool),
+    Named(Vec<String>),
+}
+
+impl Default for Allowed {
+    fn default() -> Self {
+        Self::All(false)
+    }
+}
+
+impl Allowed {
+    pub(crate) fn has(&self, package: &str) -> bool {
+        match self {
+            Self::All(all) => *all,
+            Self::Named(names) => names.iter().any(|name| name == package),
+        }
+    }
 }
 
 /// Whether platforms agree on versions.

@@ -12,7 +12,7 @@ use oci::{Encoder, Platform, TreePath};
 use registry::Reference;
 use uv_normalize::PackageName;
 
-pub(crate) use config::{ConfigTable, DependenciesTable, MirrorTable, Record, Versions};
+pub(crate) use config::{Allowed, ConfigTable, DependenciesTable, MirrorTable, Record, Versions};
 pub(crate) use debian::{Debian, Repository};
 
 use crate::credentials::Credentials;
@@ -93,7 +93,10 @@ pub(crate) struct Dependencies {
     pub(crate) indexes: resolve::Indexes,
     pub(crate) policies: Policies,
     pub(crate) versions: Versions,
-    pub(crate) allow_large: bool,
+    /// With what they need.
+    pub(crate) allow_large: Allowed,
+    pub(crate) allow_divergence: Allowed,
+    pub(crate) allow_other_needs: Allowed,
     pub(crate) allow_downgrade: Vec<String>,
     pub(crate) record: BTreeMap<PackageName, Record>,
     /// Whether packages of the base's environment count as installed.
@@ -404,15 +407,36 @@ impl Checker {
             indexes: resolve::Indexes {
                 default: table.index.clone(),
                 extra: table.extra_indexes.clone(),
+                explicit: Vec::new(),
                 find_links: table.find_links.clone(),
                 no_index: false,
             },
             policies: self.policies(table)?,
             versions: table.versions,
-            allow_large: table.allow_large,
+            allow_large: self.allowed("allow-large", &table.allow_large)?,
+            allow_divergence: self.allowed("allow-divergence", &table.allow_divergence)?,
+            allow_other_needs: self.allowed("allow-other-needs", &table.allow_other_needs)?,
             allow_downgrade: table.allow_downgrade.clone(),
             record,
             reuse_base: table.reuse_base,
+        })
+    }
+
+    /// The packages that a note is not to name, by their normalised names.
+    fn allowed(&self, key: &str, allowed: &Allowed) -> Result<Allowed, Failure> {
+        let Allowed::Named(names) = allowed else {
+            return Ok(allowed.clone());
+        };
+        let names = names.iter().map(|it| self.package(key, it));
+        names.collect::<Result<_, _>>().map(Allowed::Named)
+    }
+
+    fn package(&self, key: &str, text: &str) -> Result<String, Failure> {
+        resolve::normalize_name(text).map_err(|error| {
+            self.fault(&format!(
+                "[dependencies] {key}: `{text}` is no package name"
+            ))
+            .caused_by(error)
         })
     }
 
@@ -422,14 +446,7 @@ impl Checker {
                 .fault(&format!("[dependencies] build-from-source: `{first}`"))
                 .hint("building from sources is not available in this version: build a wheel elsewhere and name its directory with find-links"));
         }
-        let name = |key: &str, text: &str| {
-            resolve::normalize_name(text).map_err(|error| {
-                self.fault(&format!(
-                    "[dependencies] {key}: `{text}` is no package name"
-                ))
-                .caused_by(error)
-            })
-        };
+        let name = |key: &str, text: &str| self.package(key, text);
         let (mut formats, is_all) = (resolve::Formats::default(), |it: &String| it == ":all:");
         if table.only_binary.iter().any(is_all) && table.no_binary.iter().any(is_all) {
             return Err(self
@@ -510,13 +527,12 @@ impl Checker {
                 .fault("[dependencies] has extras or groups, and nothing that they are of")
                 .hint("add `pyproject = true`, or `lock = \"uv.lock\"`"));
         }
-        inputs.extend(
-            table
-                .packages
-                .iter()
-                .cloned()
-                .map(resolve::Input::Requirement),
-        );
+        if !table.packages.is_empty() {
+            inputs.push(resolve::Input::RequirementsAt {
+                directory: self.directory.clone(),
+                texts: table.packages.clone(),
+            });
+        }
         Ok(inputs)
     }
 
