@@ -19,6 +19,9 @@ use crate::lock::{LockedImage, LockedWheel};
 use crate::metadata::{LayerState, Seconds};
 use crate::plan::{Plan, Step};
 use crate::project::Base;
+use crate::project_wheel;
+use crate::resolving;
+use crate::sources::Builder;
 use crate::store::{Kept, LayerRecord};
 use crate::vendor::{self, Kind};
 
@@ -115,6 +118,9 @@ pub(crate) fn build(
     } = supplies;
     let progress = bases.progress;
     let start = Instant::now();
+    let builder = Builder::new(fetcher, progress);
+    let plans = fetcher.wait(with_project(workshop, plans, &builder))?;
+    let plans = &plans[..];
     let jobs = plans
         .iter()
         .map(|plan| workshop.jobs(plan))
@@ -125,6 +131,7 @@ pub(crate) fn build(
         // All that is missing is to be told at once.
         wanted.extend(base_downloads(workshop, plans, options.blobs));
     }
+    fetcher.wait(builder.have(&built_from_sources(jobs.iter().flatten(), &wanted)))?;
     fetcher.all(&wanted)?;
     let bases = fetcher.wait(base_images(workshop, plans, bases, options.blobs))?;
     seconds.fetch = start.elapsed().as_secs_f64();
@@ -164,6 +171,49 @@ pub(crate) fn build(
     );
     seconds.layers = start.elapsed().as_secs_f64();
     Ok(Built { index, images })
+}
+
+/// The plans with the project's own wheel, built where they have one.
+async fn with_project(
+    workshop: &Workshop<'_>,
+    plans: &[Plan],
+    builder: &Builder,
+) -> anyhow::Result<Vec<Plan>> {
+    let project = workshop.project;
+    let mut plans = plans.to_vec();
+    for plan in &mut plans {
+        let platform = plan.platform;
+        for step in &mut plan.steps {
+            let (Step::Project(locked), Some(dependencies), Some(python)) =
+                (&*step, project.dependencies(platform), &plan.python)
+            else {
+                continue;
+            };
+            let builder = builder.of(dependencies).await?;
+            let (wheel, record) =
+                project_wheel::wheel(&builder, &project.directory, locked).await?;
+            let target = resolving::target(platform, python)?;
+            record.check("the project", platform, &target, workshop.store)?;
+            *step = Step::Wheels(vec![wheel]);
+        }
+    }
+    Ok(plans)
+}
+
+/// Those of the wheels that are wanted that are built from sources.
+fn built_from_sources<'a>(
+    jobs: impl Iterator<Item = &'a Job>,
+    wanted: &[Download],
+) -> Vec<&'a LockedWheel> {
+    let wheels = jobs.flat_map(|job| match &job.step {
+        Step::Wheels(wheels) => &wheels[..],
+        _ => &[],
+    });
+    let is_wanted = |wheel: &&LockedWheel| {
+        let digest = Some(wheel.sha256.0);
+        wheel.sdist.is_some() && wanted.iter().any(|it| it.digest == digest)
+    };
+    wheels.filter(is_wanted).collect()
 }
 
 /// The documents of each plan's base image and, where they are to be written, its layers in the store.
@@ -251,7 +301,7 @@ fn downloads<'a>(
             Step::Wheels(wheels) => {
                 downloads.extend(wheels.iter().map(LockedWheel::download));
             }
-            Step::Skeleton | Step::App(_) => {}
+            Step::Skeleton | Step::Project(_) | Step::App(_) => {}
         }
     }
     Ok(downloads)

@@ -109,6 +109,9 @@ fn hint_of(cause: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = cause.downcast_ref::<deb::Error>() {
         return deb_hint(error).map(str::to_owned);
     }
+    if let Some(error) = cause.downcast_ref::<backend::Error>() {
+        return error.hint().map(str::to_owned);
+    }
     if let Some(error) = cause.downcast_ref::<wheel::Error>() {
         return error.hint().map(str::to_owned);
     }

@@ -139,6 +139,12 @@ impl Workshop<'_> {
                 "prefix": plan.venv.as_str(),
                 "site-packages": venv.map(|venv| venv.site_packages().to_string()),
             }),
+            Step::Project(own) => {
+                return Err(Failure::new(format!(
+                    "the layer of {} is wanted before its wheel is built",
+                    own.name
+                )));
+            }
             Step::App(app) => json!({
                 "files": app::fingerprint(files)?,
                 "destination": app.destination.as_str(),
@@ -204,6 +210,7 @@ impl Workshop<'_> {
             Step::Debian(layer, debs) => debian::tree(self.store, self.project, *layer, debs),
             Step::Skeleton => Ok((skeleton(job)?, Vec::new())),
             Step::Wheels(wheels) => self.wheels(job, wheels),
+            Step::Project(own) => anyhow::bail!("{} has no wheel", own.name),
             Step::App(app) => Ok((app::tree(app, &job.files)?, Vec::new())),
         }
     }

@@ -156,6 +156,7 @@ mod tests {
             sha256: Hex(Digest::of(b"")),
             size: megabytes * 1_000_000,
             requested: false,
+            sdist: None,
         };
         let wheels: Vec<_> = wheels.iter().map(wheel).collect();
         size(Platform::Arm64, &wheels).unwrap_or_default()
@@ -192,6 +193,7 @@ mod tests {
             uploaded: None,
             index: None,
             requested: false,
+                is_sdist: false,
             dependencies: words.collect(),
         }
     }

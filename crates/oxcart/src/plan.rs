@@ -8,7 +8,8 @@ use oci::{Platform, Runtime, TreePath};
 use crate::diagnostics::Failure;
 use crate::layering;
 use crate::lock::{
-    DebLayer, LockedDeb, LockedEnvironment, LockedImage, LockedPlatform, LockedPython, LockedWheel,
+    DebLayer, LockedDeb, LockedEnvironment, LockedImage, LockedPlatform, LockedProject,
+    LockedPython, LockedWheel,
 };
 use crate::project::{App, Base, Project};
 
@@ -41,6 +42,8 @@ pub(crate) enum Step {
     Skeleton,
     /// One large wheel, or several small ones.
     Wheels(Vec<LockedWheel>),
+    /// The project's own wheel, which is built with the image.
+    Project(LockedProject),
     /// Files of the project.
     App(App),
 }
@@ -69,7 +72,8 @@ impl Plan {
         let apps = project.apps.len();
         let image = &locked.base.image;
         let of_base = image.as_ref().map_or(0, |image| image.layers.len());
-        let taken = of_base + steps.len() + apps;
+        let own = usize::from(locked.project.is_some());
+        let taken = of_base + steps.len() + own + apps;
         let budget = project
             .max_layers
             .checked_sub(taken)
@@ -88,6 +92,8 @@ impl Plan {
                 .into_iter()
                 .map(Step::Wheels),
         );
+        // Above all that is shared: its sources change most often.
+        steps.extend(locked.project.iter().cloned().map(Step::Project));
         steps.extend(project.apps.iter().cloned().map(Step::App));
         let venv = venv(project, locked)?;
         Ok(Self {
@@ -143,7 +149,7 @@ impl Step {
             Self::Debian(DebLayer::Base, _) => "base",
             Self::Debian(DebLayer::System, _) => "system",
             Self::Skeleton => "venv",
-            Self::Wheels(_) => "wheel",
+            Self::Wheels(_) | Self::Project(_) => "wheel",
             Self::App(_) => "app",
         }
     }
@@ -160,6 +166,7 @@ impl Step {
                 .iter()
                 .map(|it| format!("{} {}", it.name, it.version))
                 .collect(),
+            Self::Project(own) => vec![own.name.clone()],
             Self::App(app) => vec![app.source.display().to_string()],
         }
     }
@@ -181,7 +188,7 @@ impl Step {
         match self {
             Self::Debian(_, debs) => Some(debs.iter().map(|deb| deb.size).sum()),
             Self::Wheels(wheels) => Some(wheels.iter().map(|wheel| wheel.size).sum()),
-            Self::Skeleton | Self::App(_) => None,
+            Self::Skeleton | Self::Project(_) | Self::App(_) => None,
         }
     }
 }

@@ -20,10 +20,11 @@ use crate::clock;
 use crate::diagnostics::{Failure, IoContext};
 
 /// What is kept, each in a directory of its own.
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 8] = [
     "blobs",
     "layers",
     "facts",
+    "built",
     "homes",
     "partial",
     "spool",
@@ -142,6 +143,23 @@ impl Store {
     /// Keeps the facts of a base image.
     pub(crate) fn put_facts(&self, manifest: &Digest, bytes: &[u8]) -> Result<(), Failure> {
         self.place(&self.facts_path(manifest), |out| out.write_all(bytes))
+    }
+
+    /// What is known of something that was built from sources, by the key of all that it depends on.
+    pub(crate) fn built(&self, key: &Digest) -> Option<Vec<u8>> {
+        let path = self.built_path(key);
+        let bytes = fs::read(&path).ok()?;
+        touch(&path);
+        Some(bytes)
+    }
+
+    /// Keeps what is known of something that was built from sources.
+    pub(crate) fn put_built(&self, key: &Digest, bytes: &[u8]) -> Result<(), Failure> {
+        self.place(&self.built_path(key), |out| out.write_all(bytes))
+    }
+
+    fn built_path(&self, key: &Digest) -> PathBuf {
+        self.root.join("built").join(key.hex())
     }
 
     /// Repositories of `registry` that were seen to have the blob, the latest last.

@@ -42,6 +42,17 @@ impl Formats {
                 || (self.no_binary.contains(ALL) && !self.only_binary.contains(ALL)))
     }
 
+    /// Whether an sdist of the package may be used where one is allowed by the package's name.
+    pub(crate) fn allow_named_sdist(&self, package: &str) -> bool {
+        !self.only_binary.contains(package)
+    }
+
+    /// Whether an sdist of the package may be used where all are allowed.
+    pub(crate) fn allow_sdist(&self, package: &str) -> bool {
+        let all = self.only_binary.contains(ALL) && !self.no_binary.contains(package);
+        self.allow_named_sdist(package) && !all
+    }
+
     pub(crate) fn extended(&self, options: &[FormatOption]) -> Self {
         let mut formats = self.clone();
         for option in options {

@@ -66,6 +66,7 @@ pub struct Inputs {
     pub(crate) require_hashes: bool,
     pub(crate) pre_releases: bool,
     pub(crate) formats: Vec<FormatOption>,
+    pub(crate) prefer_binary: bool,
     pub(crate) requires_python: Vec<(PathBuf, VersionSpecifiers)>,
     pub(crate) warnings: Vec<String>,
     pub(crate) lock: Option<LockFile>,
@@ -162,6 +163,12 @@ impl Inputs {
     /// What a reader should know about the files. Sorted.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// The options of the files that mean something where packages may be built from sources, as a
+    /// text. Where none may, [`Inputs::fingerprint`] has all that counts.
+    pub fn format_options(&self) -> String {
+        format!("{:?} {}", self.formats, self.prefer_binary)
     }
 
     /// All that was read, as a text that is the same whenever it means the same: in another order,

@@ -188,6 +188,7 @@ impl Entry {
             name: self.name.to_string(),
             version: filename.version.to_string(),
             filename: wheel.filename.clone(),
+            is_sdist: false,
             url: wheel.url.clone(),
             sha256: wheel.sha256.clone(),
             size: wheel.size,

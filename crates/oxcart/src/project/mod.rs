@@ -11,7 +11,9 @@ use oci::{Encoder, Platform, TreePath};
 use registry::Reference;
 use uv_normalize::PackageName;
 
-pub(crate) use config::{ConfigTable, DebianTable, DependenciesTable, Record, Versions};
+pub(crate) use config::{
+    ConfigTable, DebianTable, DependenciesTable, InstallProject, Record, Versions,
+};
 
 use crate::credentials::Credentials;
 use crate::diagnostics::{Failure, nearest};
@@ -80,6 +82,8 @@ pub(crate) struct Dependencies {
     pub(crate) inputs: Vec<resolve::Input>,
     pub(crate) indexes: resolve::Indexes,
     pub(crate) policies: Policies,
+    /// How the project itself is installed, where it is.
+    pub(crate) project: Option<InstallProject>,
     pub(crate) versions: Versions,
     pub(crate) allow_large: bool,
     pub(crate) allow_downgrade: Vec<String>,
@@ -98,6 +102,9 @@ pub(crate) struct Policies {
     pub(crate) formats: resolve::Formats,
     /// The packages and `:all:` that `no-binary` names.
     pub(crate) no_binary: Vec<String>,
+    pub(crate) prefer_binary: bool,
+    /// Normalised names of packages that may be built from sdists, or `:all:`.
+    pub(crate) build_from_source: Vec<String>,
     pub(crate) pre_releases: bool,
     pub(crate) require_hashes: bool,
     /// Normalised name to the URL of an index.
@@ -398,6 +405,7 @@ impl Checker {
                 no_index: false,
             },
             policies: self.policies(table)?,
+            project: table.project,
             versions: table.versions,
             allow_large: table.allow_large,
             allow_downgrade: table.allow_downgrade.clone(),
@@ -407,11 +415,6 @@ impl Checker {
     }
 
     fn policies(&self, table: &DependenciesTable) -> Result<Policies, Failure> {
-        if let [first, ..] = &table.build_from_source[..] {
-            return Err(self
-                .fault(&format!("[dependencies] build-from-source: `{first}`"))
-                .hint("building from sources is not available in this version: build a wheel elsewhere and name its directory with find-links"));
-        }
         let name = |key: &str, text: &str| {
             resolve::normalize_name(text).map_err(|error| {
                 self.fault(&format!(
@@ -448,6 +451,22 @@ impl Checker {
                 formats.no_binary(&value);
             }
         }
+        let build = table.build_from_source.iter().map(|it| match it.as_str() {
+            ":all:" => Ok(it.clone()),
+            it => name("build-from-source", it),
+        });
+        let build_from_source = build.collect::<Result<Vec<_>, Failure>>()?;
+        let only_binary = table.only_binary.iter().map(|it| resolve::normalize_name(it));
+        if let Some(both) = only_binary
+            .flatten()
+            .find(|it| build_from_source.contains(it))
+        {
+            return Err(self
+                .fault(&format!(
+                    "[dependencies] only-binary and build-from-source both have `{both}`"
+                ))
+                .hint("keep one of them: only-binary forbids what build-from-source allows"));
+        }
         let exclude = table.exclude.iter().map(|it| name("exclude", it));
         let sources = table.sources.iter();
         let sources = sources.map(|(it, url)| Ok((name("sources", it)?, url.clone())));
@@ -457,6 +476,8 @@ impl Checker {
             exclude: exclude.collect::<Result<_, Failure>>()?,
             formats,
             no_binary: table.no_binary.clone(),
+            prefer_binary: table.prefer_binary,
+            build_from_source,
             pre_releases: table.pre_releases,
             require_hashes: table.require_hashes,
             sources: sources.collect::<Result<_, Failure>>()?,
