@@ -22,4 +22,5 @@ mod registries;
 mod reproducible;
 mod samples;
 mod skip;
+mod sources;
 mod uv_equal;

@@ -118,7 +118,7 @@ impl Sources<'_> {
             "answer": path,
         });
         let request = request.to_string();
-        let arguments = ["-I", "-c", SCRIPT, &request].map(OsStr::new);
+        let arguments = ["-I", "-u", "-c", SCRIPT, &request].map(OsStr::new);
         let interpreter = self.environment.interpreter();
         let variables = self.environment.variables();
         let outcome = process::run(&interpreter, &arguments, self.directory, &variables)

@@ -161,6 +161,7 @@ pub(crate) fn exit_status(error: &anyhow::Error) -> u8 {
             || cause.is::<deb::Error>()
             || cause.is::<deb::SolveError>()
             || cause.is::<wheel::Error>()
+            || cause.is::<backend::Error>()
             || cause.is::<oci::layer::EncodeError>()
             || cause.is::<std::io::Error>()
     });

@@ -146,6 +146,7 @@ impl Builder {
     /// its backend says.
     async fn metadata(&self, sdist: &Sdist) -> anyhow::Result<String> {
         let (origin, _) = self.origin(sdist).await?;
+        let _turn = self.shared.turn.lock().await;
         let key = Digest::of(&oci::json::canonical(&json!({ "metadata": origin.digest })));
         if let Some(text) = self.store().built(&key) {
             return Ok(String::from_utf8(text)?);
@@ -160,13 +161,13 @@ impl Builder {
         Ok(text)
     }
 
+    /// The same, where PKG-INFO does not say. It is this task's turn.
     async fn metadata_of_backend(
         &self,
         origin: &Origin,
         sources: TempDir,
         directory: PathBuf,
     ) -> anyhow::Result<String> {
-        let _turn = self.shared.turn.lock().await;
         let python = self.python(&origin.what).await?;
         let pins = self.pins().get(&origin.digest).cloned();
         let pins = pins.filter(|pins| unfit(pins, &python).is_none());

@@ -10,7 +10,7 @@ use hyper::header::{ACCEPT, HeaderMap};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::WheelBuilder;
+use crate::{SdistBuilder, WheelBuilder};
 use crate::answer::Answer;
 use crate::server::{Server, lock};
 use crate::wheel::normalised;
@@ -83,6 +83,11 @@ impl PackageIndex {
     /// The address of a file.
     pub fn file_url(&self, filename: &str) -> String {
         self.at(&format!("/files/{filename}"))
+    }
+
+    /// Serves a source distribution.
+    pub fn add_sdist(&self, sdist: &SdistBuilder) -> &Self {
+        self.add_file(sdist.name(), &sdist.filename(), &sdist.build())
     }
 
     /// Adds a wheel, in place of one with the same filename.

@@ -11,6 +11,7 @@ mod fault;
 mod index;
 mod materialise;
 mod registry;
+mod sdist;
 mod server;
 mod signing;
 mod wheel;
@@ -27,6 +28,7 @@ pub use registry::{
     Access, Host, Kind, Profile, Registry, RegistryFault, RegistryRequest, RetryAfter, Site, When,
     profiles,
 };
+pub use sdist::SdistBuilder;
 pub use server::{Served, Server};
 pub use signing::ArchiveKey;
 pub use wheel::WheelBuilder;
