@@ -73,7 +73,9 @@ impl Sources {
 
     /// Takes away the interpreter.
     fn without_python(&mut self) {
-        self.project.context.set("OXCART_PYTHON", "/nonexistent/python");
+        self.project
+            .context
+            .set("OXCART_PYTHON", "/nonexistent/python");
     }
 
     /// Gives the project a store that has nothing.
@@ -107,7 +109,10 @@ fn a_pure_sdist_is_built_once_for_all_platforms() {
     let mut sources = Sources::new(DEMO);
     let sdist = sources.sdist("demo", "1.0").requires("helper>=2");
     sources.project.index.add_sdist(&sdist);
-    sources.project.index.add(&WheelBuilder::simple("helper", "2.0"));
+    sources
+        .project
+        .index
+        .add(&WheelBuilder::simple("helper", "2.0"));
     let digest = sources.project.build(&[]);
     assert_eq!(
         sources.done(),
@@ -121,7 +126,10 @@ fn a_pure_sdist_is_built_once_for_all_platforms() {
         let image = sources.project.image(platform);
         let text = image.text(&format!("{SITE}/demo/__init__.py"));
         assert_eq!(text, "VERSION = '1.0'\n");
-        assert!(image.has(&format!("{SITE}/helper/__init__.py")), "{platform}");
+        assert!(
+            image.has(&format!("{SITE}/helper/__init__.py")),
+            "{platform}"
+        );
     }
     let lock = sources.lock();
     let (first, second) = (&lock["platform"][0], &lock["platform"][1]);
@@ -135,7 +143,10 @@ fn a_pure_sdist_is_built_once_for_all_platforms() {
     sources.without_python();
     fs::remove_dir_all(sources.project.context.path("image")).unwrap();
     assert_eq!(sources.project.build(&["--locked"]), digest);
-    sources.project.context.write("requirements.txt", "helper==2.0\n");
+    sources
+        .project
+        .context
+        .write("requirements.txt", "helper==2.0\n");
     sources.depend(&format!("{DEMO}\nconstraints = [\"helper<3\"]"));
     sources.project.context.succeeds(["lock"]);
     assert_eq!(sources.done(), [""; 0]);
@@ -180,19 +191,34 @@ fn a_backend_has_what_it_requires_and_nothing_else() {
     let lock = sources.lock();
     let sdist = &lock["platform"][0]["wheel"][0]["sdist"];
     let required = sdist["requires"].as_array().unwrap().iter();
-    let names: Vec<_> = required.map(|it| it["filename"].as_str().unwrap()).collect();
-    assert_eq!(names, ["further-2.0-py3-none-any.whl", "maker-1.0-py3-none-any.whl"]);
+    let names: Vec<_> = required
+        .map(|it| it["filename"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        ["further-2.0-py3-none-any.whl", "maker-1.0-py3-none-any.whl"]
+    );
     // What is required to build is not in the image.
-    assert!(!sources.project.image(HOST).has(&format!("{SITE}/maker/__init__.py")));
+    assert!(
+        !sources
+            .project
+            .image(HOST)
+            .has(&format!("{SITE}/maker/__init__.py"))
+    );
 
     let sources = Sources::new(DEMO);
-    let sdist = sources.sdist("demo", "1.0").build_requires("maker", "another");
+    let sdist = sources
+        .sdist("demo", "1.0")
+        .build_requires("maker", "another");
     sources.project.index.add_sdist(&sdist);
     sources.project.context.fails(["lock"]).says(&[
         "what is needed to build demo-1.0.tar.gz cannot be resolved",
         "no package is called `maker`",
     ]);
-    sources.project.index.add(&WheelBuilder::simple("maker", "1.0"));
+    sources
+        .project
+        .index
+        .add(&WheelBuilder::simple("maker", "1.0"));
     sources
         .project
         .context
@@ -213,10 +239,16 @@ fn without_prefer_binary_the_newest_version_wins_whatever_it_is() {
     // Of one version the wheel is taken.
     index.add(&WheelBuilder::simple("demo", "2.0"));
     sources.project.context.succeeds(["lock", "--upgrade"]);
-    assert!(sources.lock()["platform"][0]["wheel"][0].get("sdist").is_none());
+    assert!(
+        sources.lock()["platform"][0]["wheel"][0]
+            .get("sdist")
+            .is_none()
+    );
     // One that is not named stays with its wheels.
     index.add_sdist(&sources.sdist("demo", "3.0"));
-    sources.depend("packages = [\"demo\"]\nbuild-from-source = [\"other\"]\nallow-downgrade = [\"demo\"]");
+    sources.depend(
+        "packages = [\"demo\"]\nbuild-from-source = [\"other\"]\nallow-downgrade = [\"demo\"]",
+    );
     assert_eq!(sources.pins(), ["demo 2.0"]);
 }
 
@@ -234,7 +266,10 @@ fn with_prefer_binary_any_wheel_that_fits_beats_any_newer_sdist() {
     // Only the one without a wheel that fits is built.
     assert_eq!(sources.pins(), ["demo 1.0", "other 3.0"]);
     let done = sources.done();
-    assert!(done.iter().all(|it| it.starts_with("other 3.0")), "{done:?}");
+    assert!(
+        done.iter().all(|it| it.starts_with("other 3.0")),
+        "{done:?}"
+    );
     // No wheel is allowed: the newest sdist that is.
     sources.depend(&format!("{table}\nconstraints = [\"demo>1,<3\"]"));
     assert_eq!(sources.pins(), ["demo 2.0", "other 3.0"]);
@@ -258,13 +293,22 @@ fn no_binary_asks_for_the_sdist_where_it_may_be_built() {
     run.says(&["no-binary rules out wheels of demo", "build-from-source"]);
     sources.depend("requirements = [\"requirements.txt\"]\nbuild-from-source = [\"demo\"]");
     sources.project.context.succeeds(["lock"]);
-    assert!(sources.lock()["platform"][0]["wheel"][0].get("sdist").is_some());
+    assert!(
+        sources.lock()["platform"][0]["wheel"][0]
+            .get("sdist")
+            .is_some()
+    );
     // And only-binary forbids what would be allowed.
     let file = "demo\n--only-binary demo\n";
     sources.project.context.write("requirements.txt", file);
     sources.project.context.succeeds(["lock"]);
-    assert!(sources.lock()["platform"][0]["wheel"][0].get("sdist").is_none());
-    sources.depend("packages = [\"demo\"]\nbuild-from-source = [\"demo\"]\nonly-binary = [\"Demo\"]");
+    assert!(
+        sources.lock()["platform"][0]["wheel"][0]
+            .get("sdist")
+            .is_none()
+    );
+    sources
+        .depend("packages = [\"demo\"]\nbuild-from-source = [\"demo\"]\nonly-binary = [\"Demo\"]");
     let run = sources.project.context.fails(["lock"]);
     run.says(&["only-binary and build-from-source both have `demo`"]);
 }
@@ -298,14 +342,21 @@ fn a_native_wheel_must_fit_the_python_and_the_libc_of_the_image() {
         let sdist = sources.sdist("demo", "1.0").tag(&tag);
         sources.project.index.add_sdist(&sdist);
         let run = sources.project.context.fails(["build"]);
-        run.says(&["the Python that it was built with is 3.", "and the image has 3.13"]);
+        run.says(&[
+            "the Python that it was built with is 3.",
+            "and the image has 3.13",
+        ]);
     }
     // A library that needs a symbol of a glibc that is to come: the test's own, with another number.
     let mut library = fs::read(std::env::current_exe().unwrap()).unwrap();
     let needed = newest_symbol(&library);
     let from = needed.as_bytes();
-    let to = format!("GLIBC_{:.<1$}", "2.99", from.len() - 6).replace('.', "\0").replacen('\0', ".", 1);
-    let at: Vec<_> = library.windows(from.len() + 1).enumerate()
+    let to = format!("GLIBC_{:.<1$}", "2.99", from.len() - 6)
+        .replace('.', "\0")
+        .replacen('\0', ".", 1);
+    let at: Vec<_> = library
+        .windows(from.len() + 1)
+        .enumerate()
         .filter(|(_, it)| it.starts_with(from) && it[from.len()] == 0)
         .map(|(at, _)| at)
         .collect();
@@ -316,7 +367,10 @@ fn a_native_wheel_must_fit_the_python_and_the_libc_of_the_image() {
     sources.configure(&[HOST], DEMO);
     let tag = format!("py3-none-linux_{}", std::env::consts::ARCH);
     let sdist = sources.sdist("demo", "1.0").tag(&tag);
-    sources.project.index.add_sdist(&sdist.file("src/demo/lib.so", &library));
+    sources
+        .project
+        .index
+        .add_sdist(&sdist.file("src/demo/lib.so", &library));
     let run = sources.project.context.fails(["build"]);
     run.says(&["its demo/lib.so needs glibc 2.99, and the image has 2."]);
 }
@@ -374,14 +428,20 @@ fn an_sdist_that_is_not_what_it_should_be_is_refused() {
     );
     check(
         demo().file("pyproject.toml", b"[build-system]\nbuild-backend = 'x'\n"),
-        &["the pyproject.toml of demo-1.0.tar.gz cannot be used", "missing field `requires`"],
+        &[
+            "the pyproject.toml of demo-1.0.tar.gz cannot be used",
+            "missing field `requires`",
+        ],
     );
 }
 
 #[test]
 fn an_sdist_with_another_hash_than_the_lock_has_is_refused() {
     let mut sources = Sources::new(DEMO);
-    sources.project.index.add_sdist(&sources.sdist("demo", "1.0"));
+    sources
+        .project
+        .index
+        .add_sdist(&sources.sdist("demo", "1.0"));
     sources.project.context.succeeds(["lock"]);
     let other = sources.sdist("demo", "1.0").file("src/demo/more.py", b"");
     sources.project.index.add_sdist(&other);
@@ -394,12 +454,18 @@ fn an_sdist_with_another_hash_than_the_lock_has_is_refused() {
 #[test]
 fn a_wheel_that_comes_out_differently_is_told() {
     let mut sources = Sources::new(DEMO);
-    sources.project.index.add_sdist(&sources.sdist("demo", "1.0"));
+    sources
+        .project
+        .index
+        .add_sdist(&sources.sdist("demo", "1.0"));
     sources.project.context.succeeds(["lock"]);
     let lock = sources.project.context.read("oxcart.lock");
     let sha256 = sources.lock()["platform"][0]["wheel"][0]["sha256"].to_string();
     let other = format!("\"{}\"", Digest::of(b"other").hex());
-    sources.project.context.write("oxcart.lock", lock.replace(&sha256, &other));
+    sources
+        .project
+        .context
+        .write("oxcart.lock", lock.replace(&sha256, &other));
     sources.forget_store();
     let run = sources.project.context.fails(["build", "--locked"]);
     run.says(&[
@@ -412,7 +478,10 @@ fn a_wheel_that_comes_out_differently_is_told() {
 #[test]
 fn without_a_python_nothing_is_built_and_the_way_out_is_told() {
     let mut sources = Sources::new(DEMO);
-    sources.project.index.add_sdist(&sources.sdist("demo", "1.0"));
+    sources
+        .project
+        .index
+        .add_sdist(&sources.sdist("demo", "1.0"));
     sources.project.context.unset("OXCART_PYTHON");
     sources.project.context.fails(["build"]).says(&[
         "there is no Python to build demo-1.0.tar.gz with: no python3 is on PATH",
@@ -435,7 +504,10 @@ fn what_is_vendored_has_the_built_wheel() {
     // Also where it has to be built for it.
     sources.forget_store();
     sources.done();
-    sources.project.context.succeeds(["vendor", "--output", "vendor"]);
+    sources
+        .project
+        .context
+        .succeeds(["vendor", "--output", "vendor"]);
     assert_eq!(sources.done(), ["demo 1.0 build_wheel"]);
     sources.forget_store();
     sources.without_python();
@@ -468,7 +540,10 @@ fn the_project_itself_is_a_layer_of_its_own_that_follows_its_sources() {
         let document = sources.project.build_with_metadata(&[]);
         // In the project's directory, it would be one of its sources.
         fs::remove_file(sources.project.context.path("metadata.json")).unwrap();
-        let layers = document["platforms"][FOREIGN]["layers"].as_array().unwrap().clone();
+        let layers = document["platforms"][FOREIGN]["layers"]
+            .as_array()
+            .unwrap()
+            .clone();
         (document["digest"].as_str().unwrap().to_owned(), layers)
     };
     let (digest, layers) = metadata(&sources);
@@ -476,13 +551,23 @@ fn the_project_itself_is_a_layer_of_its_own_that_follows_its_sources() {
     assert_eq!(top["members"][0], "own 0.1");
     assert_eq!(top["members"].as_array().unwrap().len(), 1);
     let image = sources.project.image(FOREIGN);
-    assert_eq!(image.text(&format!("{SITE}/own/__init__.py")), "VERSION = '0.1'\n");
+    assert_eq!(
+        image.text(&format!("{SITE}/own/__init__.py")),
+        "VERSION = '0.1'\n"
+    );
     let lock = sources.project.context.read("oxcart.lock");
-    assert!(lock.contains("[platform.project]\nname = \"own\"\n"), "{lock}");
+    assert!(
+        lock.contains("[platform.project]\nname = \"own\"\n"),
+        "{lock}"
+    );
     let root = sources.project.context.root().display().to_string();
     assert!(!lock.contains(&root), "{lock}");
     // Nothing is left in the project, and nothing is built again for the same sources.
-    assert!(!listing(sources.project.context.project()).iter().any(|it| it.ends_with(".pyc")));
+    assert!(
+        !listing(sources.project.context.project())
+            .iter()
+            .any(|it| it.ends_with(".pyc"))
+    );
     sources.done();
     sources.without_python();
     sources.project.context.succeeds(["build", "--locked"]);
@@ -498,7 +583,12 @@ fn the_project_itself_is_a_layer_of_its_own_that_follows_its_sources() {
     for (before, after) in layers.iter().zip(&new_layers).take(layers.len() - 1) {
         assert_eq!(before["digest"], after["digest"]);
     }
-    assert!(sources.project.image(HOST).has(&format!("{SITE}/own/more.py")));
+    assert!(
+        sources
+            .project
+            .image(HOST)
+            .has(&format!("{SITE}/own/more.py"))
+    );
     assert_eq!(sources.project.context.read("oxcart.lock"), lock);
 }
 
@@ -513,7 +603,10 @@ fn a_project_that_is_not_pure_is_refused_for_foreign_platforms() {
 #[test]
 fn a_project_without_a_name_is_no_wheel() {
     let sources = Sources::new("pyproject = true\nproject = \"wheel\"");
-    sources.project.context.write("pyproject.toml", "[tool.x]\n");
+    sources
+        .project
+        .context
+        .write("pyproject.toml", "[tool.x]\n");
     let run = sources.project.context.fails(["build"]);
     run.says(&["pyproject.toml has no [project]"]);
 }

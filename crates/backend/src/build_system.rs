@@ -91,9 +91,18 @@ mod tests {
     #[test]
     fn faults_are_told() {
         for (text, expected) in [
-            ("[build-system]\nbuild-backend = 'x'\n", "missing field `requires`"),
-            ("[build-system]\nrequires = []\nbackend-path = ['../x']\n", "leads outside"),
-            ("[build-system]\nrequires = []\nbackend-path = ['/x']\n", "leads outside"),
+            (
+                "[build-system]\nbuild-backend = 'x'\n",
+                "missing field `requires`",
+            ),
+            (
+                "[build-system]\nrequires = []\nbackend-path = ['../x']\n",
+                "leads outside",
+            ),
+            (
+                "[build-system]\nrequires = []\nbackend-path = ['/x']\n",
+                "leads outside",
+            ),
             ("[", "TOML parse error"),
         ] {
             let told = BuildSystem::parse(text).unwrap_err();

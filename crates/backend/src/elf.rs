@@ -106,7 +106,14 @@ mod tests {
         let source = Source::from_file(file, "demo", None).unwrap();
         let archive = Archive::open(source, &Limits::default()).unwrap();
         let (version, name) = newest_glibc(&archive).unwrap().unwrap();
-        assert!(version >= Version { major: 2, minor: 17 }, "{version}");
+        assert!(
+            version
+                >= Version {
+                    major: 2,
+                    minor: 17
+                },
+            "{version}"
+        );
         assert_eq!(name, "demo/own.so");
     }
 }

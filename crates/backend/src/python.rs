@@ -100,7 +100,9 @@ impl Python {
             )));
         }
         if facts.implementation != "cpython" || facts.free_threaded {
-            return Err(unusable("it is not the CPython that images have".to_owned()));
+            return Err(unusable(
+                "it is not the CPython that images have".to_owned(),
+            ));
         }
         if facts.system != "linux" || facts.libc.is_none() {
             return Err(unusable(
@@ -150,7 +152,11 @@ mod tests {
     #[test]
     fn what_is_no_python_is_told() {
         let told = Python::ask(Path::new("/bin/false"), OsString::new()).unwrap_err();
-        assert!(told.to_string().starts_with("/bin/false cannot build wheels"), "{told}");
+        assert!(
+            told.to_string()
+                .starts_with("/bin/false cannot build wheels"),
+            "{told}"
+        );
         assert!(located(OsStr::new("python3"), OsStr::new("/nonexistent")).is_none());
     }
 }

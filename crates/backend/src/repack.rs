@@ -151,7 +151,10 @@ impl<W: Write> Zip<W> {
     fn finish(mut self) -> io::Result<()> {
         let offset = self.out.written;
         if offset > LARGEST {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too large"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it is too large",
+            ));
         }
         self.out.write_all(&self.directory)?;
         self.out.write_all(b"PK\x05\x06\0\0\0\0")?;

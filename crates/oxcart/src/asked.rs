@@ -6,8 +6,8 @@ use serde_json::json;
 
 use crate::base;
 use crate::lock::Lock;
-use crate::project_wheel;
 use crate::project::{Base, Dependencies, Project, Versions};
+use crate::project_wheel;
 use crate::registries::Registries;
 
 /// Whether `lock` says what `project` asks for, on every one of `platforms`; where not, on which and

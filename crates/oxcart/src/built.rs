@@ -24,7 +24,11 @@ pub(crate) struct Record {
 }
 
 /// The key of all that a wheel is made from. A wheel that is not pure depends on the `machine` too.
-pub(crate) fn key(sources: &Digest, requires: &[LockedRequirement], machine: Option<&str>) -> Digest {
+pub(crate) fn key(
+    sources: &Digest,
+    requires: &[LockedRequirement],
+    machine: Option<&str>,
+) -> Digest {
     let mut requires: Vec<_> = requires.iter().map(|it| it.sha256).collect();
     requires.sort_unstable();
     Digest::of(&oci::json::canonical(&json!({
@@ -94,10 +98,14 @@ impl Record {
         let (_, _, platforms) = tags(&self.filename);
         let is_for = |it: &str| it == "any" || it.ends_with(target.arch.name());
         if !platforms.split('.').any(is_for) {
-            return Ok(Some(format!("it is for this machine, not for {}", target.arch)));
+            return Ok(Some(format!(
+                "it is for this machine, not for {}",
+                target.arch
+            )));
         }
         if !has_tag(&self.filename, &target.tags()) {
-            let minor = |version: &str| version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
+            let minor =
+                |version: &str| version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
             let (host, image) = (minor(&self.python), minor(&target.python));
             return Ok(Some(if host == image {
                 format!("no tag of it is one of {target}")
@@ -121,9 +129,11 @@ impl Record {
         let source = store.source(&self.sha256.0, &self.filename)?;
         let needed = backend::newest_glibc(&Archive::open(source, &Limits::default())?)?;
         let has = backend::Version { major, minor };
-        Ok(needed.filter(|(version, _)| *version > has).map(|(version, file)| {
-            format!("its {file} needs glibc {version}, and the image has {has}")
-        }))
+        Ok(needed
+            .filter(|(version, _)| *version > has)
+            .map(|(version, file)| {
+                format!("its {file} needs glibc {version}, and the image has {has}")
+            }))
     }
 }
 
@@ -148,7 +158,10 @@ mod tests {
 
     #[test]
     fn one_tag_of_a_set_is_enough() {
-        let tags = ["cp313-abi3-linux_x86_64".to_owned(), "py3-none-any".to_owned()];
+        let tags = [
+            "cp313-abi3-linux_x86_64".to_owned(),
+            "py3-none-any".to_owned(),
+        ];
         assert!(has_tag("a-1-cp312.cp313-abi3-linux_x86_64.whl", &tags));
         assert!(has_tag("a-1-py2.py3-none-any.whl", &tags));
         assert!(!has_tag("a-1-cp313-cp313-linux_x86_64.whl", &tags));

@@ -193,7 +193,7 @@ mod tests {
             uploaded: None,
             index: None,
             requested: false,
-                is_sdist: false,
+            is_sdist: false,
             dependencies: words.collect(),
         }
     }

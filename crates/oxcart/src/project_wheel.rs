@@ -43,11 +43,11 @@ pub(crate) fn name(directory: &Path) -> Result<PackageName, Failure> {
     }
     let path = directory.join("pyproject.toml");
     let fault = |what: &str| {
-        Failure::new(format!("{} {what}", path.display())).hint(
-            "`project = \"wheel\"` builds the wheel of the [project] in it, which has a name",
-        )
+        Failure::new(format!("{} {what}", path.display()))
+            .hint("`project = \"wheel\"` builds the wheel of the [project] in it, which has a name")
     };
-    let text = fs::read_to_string(&path).map_err(|error| fault("cannot be read").caused_by(error))?;
+    let text =
+        fs::read_to_string(&path).map_err(|error| fault("cannot be read").caused_by(error))?;
     let document: Document =
         toml::from_str(&text).map_err(|error| fault("is not valid").caused_by(error))?;
     let table = document.project.ok_or_else(|| fault("has no [project]"))?;
@@ -223,8 +223,11 @@ fn visit_all(host: &Path, path: &str, each: &mut Visit<'_>) -> Result<(), Failur
     names.sort_unstable();
     for name in names {
         let text = name.to_str().ok_or_else(|| {
-            Failure::new(format!("the name of {} is not UTF-8", host.join(&name).display()))
-                .hint("rename it")
+            Failure::new(format!(
+                "the name of {} is not UTF-8",
+                host.join(&name).display()
+            ))
+            .hint("rename it")
         })?;
         let below = if path.is_empty() {
             text.to_owned()
@@ -241,9 +244,10 @@ fn visit_all(host: &Path, path: &str, each: &mut Visit<'_>) -> Result<(), Failur
 /// Whether a directory is none of the sources: an environment, an image, what tools left.
 fn is_foreign(host: &Path, path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
-    let is_left = path
-        .strip_prefix("build/")
-        .is_some_and(|rest| LEFT.iter().any(|it| rest == *it || (it.ends_with('.') && rest.starts_with(it))));
+    let is_left = path.strip_prefix("build/").is_some_and(|rest| {
+        LEFT.iter()
+            .any(|it| rest == *it || (it.ends_with('.') && rest.starts_with(it)))
+    });
     !path.is_empty()
         && (NEVER.contains(&name)
             || is_left
@@ -312,7 +316,10 @@ mod tests {
 
     #[test]
     fn links_that_leave_the_project_become_files() {
-        let around = project(&[("README", "text"), ("x/pyproject.toml", "[project]\nname = 'x'\n")]);
+        let around = project(&[
+            ("README", "text"),
+            ("x/pyproject.toml", "[project]\nname = 'x'\n"),
+        ]);
         let directory = around.path().join("x");
         symlink("../README", directory.join("README")).unwrap();
         symlink("README", directory.join("LIESMICH")).unwrap();

@@ -154,7 +154,10 @@ impl Builder {
         let (sources, directory) = self.unpack(&origin).await?;
         let text = match backend::static_metadata(&directory) {
             Some(text) => text,
-            None => self.metadata_of_backend(&origin, sources, directory).await?,
+            None => {
+                self.metadata_of_backend(&origin, sources, directory)
+                    .await?
+            }
         };
         backend::check_identity(&text, &origin.what, &origin.name, origin.version.as_ref())?;
         self.store().put_built(&key, text.as_bytes())?;

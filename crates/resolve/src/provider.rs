@@ -96,7 +96,12 @@ impl ResolverProvider for Provider<'_> {
     async fn get_or_build_wheel_metadata<'io>(&'io self, dist: &'io Dist) -> WheelMetadataResult {
         let response = match dist {
             Dist::Source(sdist) => self.sdists.metadata(sdist).await?,
-            Dist::Built(_) => self.indexes.wheels.get_or_build_wheel_metadata(dist).await?,
+            Dist::Built(_) => {
+                self.indexes
+                    .wheels
+                    .get_or_build_wheel_metadata(dist)
+                    .await?
+            }
         };
         self.note(&response);
         Ok(response)

@@ -105,7 +105,9 @@ impl Sdists {
         } = &request.builds;
         let names = allowed.iter().filter(|name| *name != ALL);
         Ok(Self {
-            allowed: names.map(|name| package_name(name)).collect::<Result<_, _>>()?,
+            allowed: names
+                .map(|name| package_name(name))
+                .collect::<Result<_, _>>()?,
             all: allowed.iter().any(|name| name == ALL),
             formats: request.formats.extended(&inputs.formats),
             needed: (*prefer_binary || inputs.prefer_binary).then(BTreeSet::new),
@@ -177,7 +179,10 @@ impl Sdists {
                 metadata,
             ))),
             Err(error) => failed(Error::Resolver {
-                message: format!("the metadata of {filename} can't be read: {}", chain(&error)),
+                message: format!(
+                    "the metadata of {filename} can't be read: {}",
+                    chain(&error)
+                ),
             }),
         }
     }

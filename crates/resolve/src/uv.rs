@@ -72,11 +72,7 @@ pub async fn resolve(request: &Request) -> Result<Resolution, Error> {
 }
 
 /// The resolution, if it is one that may be.
-async fn check(
-    engine: &Engine<'_>,
-    tags: &Tags,
-    solution: &Solution,
-) -> Result<Resolution, Error> {
+async fn check(engine: &Engine<'_>, tags: &Tags, solution: &Solution) -> Result<Resolution, Error> {
     let wanted = solution.wanted(engine);
     let resolution = solution.resolution(engine)?;
     downgrade::check(engine, tags, &resolution, &wanted).await?;
@@ -253,8 +249,8 @@ impl<'a> Engine<'a> {
     pub(crate) fn is_guarded(&self, pinned: &Pinned) -> bool {
         let named = |names: &[PackageName]| names.iter().any(|name| name.as_ref() == pinned.name);
         // Of what may be built, the newest version is chosen, or a wheel where one is preferred.
-        let may_be_built = PackageName::from_str(&pinned.name)
-            .is_ok_and(|name| self.sdists.allow(&name));
+        let may_be_built =
+            PackageName::from_str(&pinned.name).is_ok_and(|name| self.sdists.allow(&name));
         pinned.index.is_some() && !named(&self.free) && !may_be_built
     }
 
@@ -307,7 +303,8 @@ fn check_formats(engine: &Engine<'_>, resolution: &Resolution) -> Result<(), Err
     let formats = engine.request.formats.extended(&engine.inputs.formats);
     let wheels = resolution.wheels.iter();
     // A wheel that is named by its URL was not chosen among formats.
-    let refused = wheels.filter(|it| !it.is_sdist && it.index.is_some() && !formats.allow_wheel(&it.name));
+    let refused =
+        wheels.filter(|it| !it.is_sdist && it.index.is_some() && !formats.allow_wheel(&it.name));
     let packages: Vec<String> = refused.map(|wheel| wheel.name.clone()).collect();
     if packages.is_empty() {
         return Ok(());

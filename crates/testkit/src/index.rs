@@ -10,10 +10,10 @@ use hyper::header::{ACCEPT, HeaderMap};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::{SdistBuilder, WheelBuilder};
 use crate::answer::Answer;
 use crate::server::{Server, lock};
 use crate::wheel::normalised;
+use crate::{SdistBuilder, WheelBuilder};
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 const HTML: &str = "text/html; charset=utf-8";

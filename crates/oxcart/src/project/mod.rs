@@ -456,7 +456,10 @@ impl Checker {
             it => name("build-from-source", it),
         });
         let build_from_source = build.collect::<Result<Vec<_>, Failure>>()?;
-        let only_binary = table.only_binary.iter().map(|it| resolve::normalize_name(it));
+        let only_binary = table
+            .only_binary
+            .iter()
+            .map(|it| resolve::normalize_name(it));
         if let Some(both) = only_binary
             .flatten()
             .find(|it| build_from_source.contains(it))
