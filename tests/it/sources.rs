@@ -1,14 +1,17 @@
 //! Wheels that are built from sources: sdists of `build-from-source`, and the project itself. They are
 //! built with the Python of this machine, by a backend that lies in the sources.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use oci::Digest;
 use testkit::{SdistBuilder, WheelBuilder};
 
 use crate::project::{Project, listing};
+use crate::samples::{oracle, succeed};
+use crate::skip::{Need, left_out};
 
 const SITE: &str = "opt/venv/lib/python3.13/site-packages";
 /// This machine, as its platform is written.
@@ -519,6 +522,40 @@ fn what_is_vendored_has_the_built_wheel() {
     assert_eq!(sources.done(), [""; 0]);
 }
 
+#[test]
+fn an_archive_at_a_url_and_one_of_another_lock_are_built_where_they_may_be() {
+    let sources = Sources::new("");
+    let index = &sources.project.index;
+    let sdist = sources.sdist("demo", "1.0").requires("other");
+    index
+        .add_sdist(&sdist)
+        .add_sdist(&sources.sdist("other", "2.0"));
+    let url = index.file_url("demo-1.0.tar.gz");
+    let table = format!("packages = [\"demo @ {url}\"]");
+    sources.depend(&table);
+    let run = sources.project.context.fails(["lock"]);
+    run.says(&["is a source archive", "allow it with `build-from-source`"]);
+    sources.depend(&format!(
+        "{table}\nbuild-from-source = [\"demo\", \"other\"]"
+    ));
+    assert_eq!(sources.pins(), ["demo 1.0", "other 2.0"]);
+
+    let lock = format!(
+        "version = 1\nrequires-python = \">=3.12\"\n[[package]]\nname = \"app\"\nversion = \"0\"\n\
+         source = {{ virtual = \".\" }}\ndependencies = [{{ name = \"demo\" }}]\n[[package]]\n\
+         name = \"demo\"\nversion = \"1.0\"\nsource = {{ registry = \"{}\" }}\n\
+         sdist = {{ url = \"{url}\", hash = \"sha256:{}\" }}\n",
+        index.url(),
+        Digest::of(&sdist.build()).hex(),
+    );
+    sources.project.context.write("uv.lock", lock);
+    sources.depend("lock = \"uv.lock\"");
+    let run = sources.project.context.fails(["lock"]);
+    run.says(&["demo 1.0 is a source archive"]);
+    sources.depend("lock = \"uv.lock\"\nbuild-from-source = [\"demo\"]");
+    assert_eq!(sources.pins(), ["demo 1.0"]);
+}
+
 /// A project with a package of its own.
 fn own_project(tag: &str) -> (Sources, SdistBuilder) {
     let sources = Sources::new("pyproject = true\nproject = \"wheel\"");
@@ -566,7 +603,7 @@ fn the_project_itself_is_a_layer_of_its_own_that_follows_its_sources() {
     assert!(
         !listing(sources.project.context.project())
             .iter()
-            .any(|it| it.ends_with(".pyc"))
+            .any(|it| it.contains("__pycache__"))
     );
     sources.done();
     sources.without_python();
@@ -593,6 +630,27 @@ fn the_project_itself_is_a_layer_of_its_own_that_follows_its_sources() {
 }
 
 #[test]
+fn the_project_is_built_offline_with_what_is_vendored() {
+    let (mut sources, own) = own_project("py3-none-any");
+    sources
+        .project
+        .index
+        .add(&WheelBuilder::simple("maker", "1.0"));
+    write(&sources, &own.build_requires("maker", "maker"));
+    let digest = sources.project.build(&[]);
+    sources
+        .project
+        .context
+        .succeeds(["vendor", "--output", "vendor"]);
+    sources.forget_store();
+    sources.project.forget_requests();
+    fs::remove_dir_all(sources.project.context.path("image")).unwrap();
+    let offline = sources.project.build(&["--offline", "--vendor", "vendor"]);
+    assert_eq!(offline, digest);
+    assert_eq!(sources.project.requests(), [""; 0]);
+}
+
+#[test]
 fn a_project_that_is_not_pure_is_refused_for_foreign_platforms() {
     let tag = format!("py3-none-linux_{}", std::env::consts::ARCH);
     let (sources, _) = own_project(&tag);
@@ -609,4 +667,74 @@ fn a_project_without_a_name_is_no_wheel() {
         .write("pyproject.toml", "[tool.x]\n");
     let run = sources.project.context.fails(["build"]);
     run.says(&["pyproject.toml has no [project]"]);
+}
+
+/// One each of setuptools without a pyproject.toml, of flit, and of hatchling with a plugin.
+#[test]
+fn what_is_built_equals_what_uv_builds() {
+    if left_out(Need::Network) {
+        return;
+    }
+    let pins = ["six==1.16.0", "idna==3.10", "iniconfig==2.0.0"];
+    let mut project = Project::empty();
+    project.context.set("OXCART_PYTHON", python().0);
+    for name in ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE"] {
+        if let Ok(value) = std::env::var(name) {
+            project.context.set(name, value);
+        }
+    }
+    let file = format!("{}\n--no-binary :all:\n", pins.join("\n"));
+    project.context.write("requirements.txt", file);
+    project.configure(
+        "[dependencies]\nrequirements = [\"requirements.txt\"]\nbuild-from-source = [\":all:\"]\n",
+    );
+    project.build(&[]);
+
+    let target = project.context.root().join("uv");
+    let mut uv = Command::new(oracle("uv"));
+    uv.args(["pip", "install", "--quiet", "--no-config", "--no-deps"]);
+    uv.args([
+        "--no-cache",
+        "--no-binary",
+        ":all:",
+        "--python",
+        &python().0,
+    ]);
+    uv.arg("--target").arg(&target).args(pins);
+    succeed(&mut uv);
+    let theirs: BTreeMap<_, _> = listing(&target)
+        .into_iter()
+        .filter(|name| is_of_the_wheel(name))
+        .map(|name| (name.clone(), fs::read(target.join(name)).unwrap()))
+        .collect();
+    assert!(theirs.len() > 20, "nothing to compare: {theirs:?}");
+    for platform in ["linux/amd64", "linux/arm64"] {
+        let image = project.image(platform);
+        let ours: BTreeMap<_, _> = image
+            .files
+            .into_iter()
+            .filter_map(|(path, file)| {
+                let name = path.strip_prefix(SITE)?.strip_prefix('/')?.to_owned();
+                let is_file = file.link.is_none() && file.mode & 0o111 == 0;
+                (is_file && is_of_the_wheel(&name)).then_some((name, file.bytes))
+            })
+            .collect();
+        assert_eq!(
+            ours.keys().collect::<Vec<_>>(),
+            theirs.keys().collect::<Vec<_>>()
+        );
+        for (name, bytes) in &ours {
+            assert_eq!(bytes, &theirs[name], "{name}");
+        }
+    }
+}
+
+/// Whether an installed file is one that a wheel brings, not one that an installer writes.
+fn is_of_the_wheel(name: &str) -> bool {
+    let file = Path::new(name).file_name().unwrap().to_string_lossy();
+    let written = ["RECORD", "INSTALLER", "REQUESTED", "direct_url.json"];
+    !written.contains(&&*file)
+        && !file.starts_with("uv_")
+        && name != ".lock"
+        && !name.contains("__pycache__")
 }

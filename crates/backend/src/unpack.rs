@@ -38,13 +38,25 @@ impl Default for Limits {
 
 /// Whether `filename` is that of an archive that [`unpack`] takes.
 pub fn is_archive(filename: &str) -> bool {
-    stem(filename).is_some()
+    Format::of(filename).is_some()
 }
 
-fn stem(filename: &str) -> Option<&str> {
-    [".tar.gz", ".tgz", ".zip"]
-        .iter()
-        .find_map(|end| filename.strip_suffix(end))
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Tar,
+    Zip,
+}
+
+impl Format {
+    fn of(filename: &str) -> Option<Self> {
+        let ends = [
+            (".tar.gz", Self::Tar),
+            (".tgz", Self::Tar),
+            (".zip", Self::Zip),
+        ];
+        let found = ends.into_iter().find(|(end, _)| filename.ends_with(end));
+        Some(found?.1)
+    }
 }
 
 /// Unpacks the archive `source`, whose name is its file name, into `directory`, which is empty.
@@ -62,10 +74,10 @@ pub fn unpack(source: &Source, directory: &Path, limits: Limits) -> Result<PathB
         files: BTreeSet::new(),
         tops: BTreeSet::new(),
     };
-    match stem(source.name()) {
+    match Format::of(source.name()) {
         None => return Err(fault(UnpackFault::Format)),
-        Some(_) if source.name().ends_with(".zip") => unpacking.zip(source).map_err(fault)?,
-        Some(_) => unpacking.tar(source).map_err(fault)?,
+        Some(Format::Zip) => unpacking.zip(source).map_err(fault)?,
+        Some(Format::Tar) => unpacking.tar(source).map_err(fault)?,
     }
     let tops: Vec<_> = unpacking.tops.into_iter().collect();
     match &tops[..] {

@@ -255,8 +255,12 @@ impl NotAWheel {
             Self::Repository => "a checkout",
             Self::Directory | Self::Editable => "the directory",
         };
+        let allow = match self {
+            Self::Archive => "allow it with `build-from-source`, or ",
+            _ => "",
+        };
         format!(
-            "build a wheel from {source} (`python -m build --wheel`) and require that file, or put \
+            "{allow}build a wheel from {source} (`python -m build --wheel`) and require that file, or put \
              it into a directory named with `find-links`"
         )
     }

@@ -144,12 +144,12 @@ impl Sdists {
     /// `involved` are those that the failure is about.
     pub(crate) fn relent(
         &mut self,
-        lacking: Option<PackageName>,
+        lacking: Option<&PackageName>,
         involved: &BTreeSet<PackageName>,
     ) -> bool {
         let chosen = {
             let can_help = |name: &&PackageName| self.allow(name) && self.form(name) == Form::Wheel;
-            let lacking = lacking.as_ref().filter(can_help);
+            let lacking = lacking.filter(can_help);
             lacking.or_else(|| involved.iter().find(can_help)).cloned()
         };
         match (&mut self.needed, chosen) {

@@ -65,7 +65,7 @@ pub async fn resolve(request: &Request) -> Result<Resolution, Error> {
             Error::NoCompatibleWheel(error) => PackageName::from_str(&error.package).ok(),
             _ => None,
         };
-        if !engine.sdists.relent(lacking, &involved) {
+        if !engine.sdists.relent(lacking.as_ref(), &involved) {
             return Err(error);
         }
     }
