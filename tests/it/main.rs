@@ -14,6 +14,7 @@ mod locks;
 mod offline;
 mod once;
 mod oracles;
+mod own_wheel;
 mod pins;
 mod project;
 mod push;

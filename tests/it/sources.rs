@@ -13,19 +13,19 @@ use crate::project::{Project, listing};
 use crate::samples::{oracle, succeed};
 use crate::skip::{Need, left_out};
 
-const SITE: &str = "opt/venv/lib/python3.13/site-packages";
+pub(crate) const SITE: &str = "opt/venv/lib/python3.13/site-packages";
 /// This machine, as its platform is written.
-const HOST: &str = match std::env::consts::ARCH.as_bytes() {
+pub(crate) const HOST: &str = match std::env::consts::ARCH.as_bytes() {
     b"aarch64" => "linux/arm64",
     _ => "linux/amd64",
 };
-const FOREIGN: &str = match std::env::consts::ARCH.as_bytes() {
+pub(crate) const FOREIGN: &str = match std::env::consts::ARCH.as_bytes() {
     b"aarch64" => "linux/amd64",
     _ => "linux/arm64",
 };
 
 /// The interpreter of this machine, and its version as tags write it: `311`.
-fn python() -> (String, String) {
+pub(crate) fn python() -> (String, String) {
     let script = "import sys; print(getattr(sys, '_base_executable', None) or sys.executable); print('%d%d' % sys.version_info[:2])";
     let output = Command::new("python3").args(["-c", script]).output();
     let output = output.expect("the tests need a python3");
@@ -35,13 +35,13 @@ fn python() -> (String, String) {
 }
 
 /// A project that may build `allowed`, and where its backends note what they do.
-struct Sources {
-    project: Project,
+pub(crate) struct Sources {
+    pub(crate) project: Project,
     log: PathBuf,
 }
 
 impl Sources {
-    fn new(dependencies: &str) -> Self {
+    pub(crate) fn new(dependencies: &str) -> Self {
         let mut project = Project::empty();
         project.context.set("OXCART_PYTHON", python().0);
         let log = project.context.root().join("backend.log");
@@ -51,7 +51,7 @@ impl Sources {
     }
 
     /// Sets `[dependencies]`, for both platforms.
-    fn depend(&self, dependencies: &str) {
+    pub(crate) fn depend(&self, dependencies: &str) {
         self.configure(&[HOST, FOREIGN], dependencies);
     }
 
@@ -63,26 +63,26 @@ impl Sources {
     }
 
     /// An sdist that notes what its backend does.
-    fn sdist(&self, name: &str, version: &str) -> SdistBuilder {
+    pub(crate) fn sdist(&self, name: &str, version: &str) -> SdistBuilder {
         SdistBuilder::new(name, version).logs_to(&self.log)
     }
 
     /// What backends did since this was last asked.
-    fn done(&self) -> Vec<String> {
+    pub(crate) fn done(&self) -> Vec<String> {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let _ = fs::remove_file(&self.log);
         text.lines().map(str::to_owned).collect()
     }
 
     /// Takes away the interpreter.
-    fn without_python(&mut self) {
+    pub(crate) fn without_python(&mut self) {
         self.project
             .context
             .set("OXCART_PYTHON", "/nonexistent/python");
     }
 
     /// Gives the project a store that has nothing.
-    fn forget_store(&mut self) {
+    pub(crate) fn forget_store(&mut self) {
         let store = self.project.context.root().join("another-store");
         let _ = fs::remove_dir_all(&store);
         self.project.context.use_store(store);
@@ -554,119 +554,6 @@ fn an_archive_at_a_url_and_one_of_another_lock_are_built_where_they_may_be() {
     run.says(&["demo 1.0 is a source archive"]);
     sources.depend("lock = \"uv.lock\"\nbuild-from-source = [\"demo\"]");
     assert_eq!(sources.pins(), ["demo 1.0"]);
-}
-
-/// A project with a package of its own.
-fn own_project(tag: &str) -> (Sources, SdistBuilder) {
-    let sources = Sources::new("pyproject = true\nproject = \"wheel\"");
-    let own = sources.sdist("own", "0.1").tag(tag);
-    write(&sources, &own);
-    (sources, own)
-}
-
-fn write(sources: &Sources, own: &SdistBuilder) {
-    for (path, bytes) in own.sources() {
-        sources.project.context.write(&path, bytes);
-    }
-}
-
-#[test]
-fn the_project_itself_is_a_layer_of_its_own_that_follows_its_sources() {
-    let (mut sources, own) = own_project("py3-none-any");
-    let metadata = |sources: &Sources| {
-        let document = sources.project.build_with_metadata(&[]);
-        // In the project's directory, it would be one of its sources.
-        fs::remove_file(sources.project.context.path("metadata.json")).unwrap();
-        let layers = document["platforms"][FOREIGN]["layers"]
-            .as_array()
-            .unwrap()
-            .clone();
-        (document["digest"].as_str().unwrap().to_owned(), layers)
-    };
-    let (digest, layers) = metadata(&sources);
-    let top = layers.last().unwrap();
-    assert_eq!(top["members"][0], "own 0.1");
-    assert_eq!(top["members"].as_array().unwrap().len(), 1);
-    let image = sources.project.image(FOREIGN);
-    assert_eq!(
-        image.text(&format!("{SITE}/own/__init__.py")),
-        "VERSION = '0.1'\n"
-    );
-    let lock = sources.project.context.read("oxcart.lock");
-    assert!(
-        lock.contains("[platform.project]\nname = \"own\"\n"),
-        "{lock}"
-    );
-    let root = sources.project.context.root().display().to_string();
-    assert!(!lock.contains(&root), "{lock}");
-    // Nothing is left in the project, and nothing is built again for the same sources.
-    assert!(
-        !listing(sources.project.context.project())
-            .iter()
-            .any(|it| it.contains("__pycache__"))
-    );
-    sources.done();
-    sources.without_python();
-    sources.project.context.succeeds(["build", "--locked"]);
-    assert_eq!(sources.done(), [""; 0]);
-
-    sources.project.context.set("OXCART_PYTHON", python().0);
-    write(&sources, &own.clone().file("src/own/more.py", b"x = 1\n"));
-    let run = sources.project.context.succeeds(["lock", "--check"]);
-    assert!(!run.stderr.contains("not up to date"), "{}", run.account());
-    let (changed, new_layers) = metadata(&sources);
-    assert_ne!(changed, digest);
-    assert_eq!(new_layers[..new_layers.len() - 1].len(), layers.len() - 1);
-    for (before, after) in layers.iter().zip(&new_layers).take(layers.len() - 1) {
-        assert_eq!(before["digest"], after["digest"]);
-    }
-    assert!(
-        sources
-            .project
-            .image(HOST)
-            .has(&format!("{SITE}/own/more.py"))
-    );
-    assert_eq!(sources.project.context.read("oxcart.lock"), lock);
-}
-
-#[test]
-fn the_project_is_built_offline_with_what_is_vendored() {
-    let (mut sources, own) = own_project("py3-none-any");
-    sources
-        .project
-        .index
-        .add(&WheelBuilder::simple("maker", "1.0"));
-    write(&sources, &own.build_requires("maker", "maker"));
-    let digest = sources.project.build(&[]);
-    sources
-        .project
-        .context
-        .succeeds(["vendor", "--output", "vendor"]);
-    sources.forget_store();
-    sources.project.forget_requests();
-    fs::remove_dir_all(sources.project.context.path("image")).unwrap();
-    let offline = sources.project.build(&["--offline", "--vendor", "vendor"]);
-    assert_eq!(offline, digest);
-    assert_eq!(sources.project.requests(), [""; 0]);
-}
-
-#[test]
-fn a_project_that_is_not_pure_is_refused_for_foreign_platforms() {
-    let tag = format!("py3-none-linux_{}", std::env::consts::ARCH);
-    let (sources, _) = own_project(&tag);
-    let run = sources.project.context.fails(["build"]);
-    run.says(&["the project own gives", &format!("does not fit {FOREIGN}")]);
-}
-
-#[test]
-fn a_project_without_a_name_is_no_wheel() {
-    let sources = Sources::new("pyproject = true\nproject = \"wheel\"");
-    sources
-        .project
-        .context
-        .write("pyproject.toml", "[tool.x]\n");
-    let run = sources.project.context.fails(["build"]);
-    run.says(&["pyproject.toml has no [project]"]);
 }
 
 /// One each of setuptools without a pyproject.toml, of flit, and of hatchling with a plugin.

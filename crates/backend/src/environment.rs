@@ -93,8 +93,9 @@ impl Environment {
         self.directory.path().join("env/bin/python")
     }
 
-    /// All variables that a backend sees. Compilers are found on the host's `PATH`.
-    pub(crate) fn variables(&self) -> Vec<(&'static str, OsString)> {
+    /// All variables that a backend sees. Compilers are found on the host's `PATH`, and write no path of
+    /// this directory, nor of that of the `sources`, into what they compile.
+    pub(crate) fn variables(&self, sources: &Path) -> Vec<(&'static str, OsString)> {
         let own = self.directory.path();
         let bin = own.join("env/bin").into_os_string();
         let mut path = bin;
@@ -103,11 +104,20 @@ impl Environment {
             path.push(host);
         }
         let temporary = self.temporary().into_os_string();
+        let mut flags = OsString::new();
+        for (from, to) in [(sources, "/sources"), (own, "/build")] {
+            flags.push(" -ffile-prefix-map=");
+            flags.push(from);
+            flags.push("=");
+            flags.push(to);
+        }
         vec![
             ("PATH", path),
             ("VIRTUAL_ENV", own.join("env").into_os_string()),
             ("HOME", own.join("home").into_os_string()),
             ("TMPDIR", temporary),
+            ("CFLAGS", flags.clone()),
+            ("CXXFLAGS", flags),
             ("LANG", "C.UTF-8".into()),
             ("TZ", "UTC".into()),
             ("SOURCE_DATE_EPOCH", EPOCH.into()),

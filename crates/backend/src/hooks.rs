@@ -120,7 +120,7 @@ impl Sources<'_> {
         let request = request.to_string();
         let arguments = ["-I", "-u", "-c", SCRIPT, &request].map(OsStr::new);
         let interpreter = self.environment.interpreter();
-        let variables = self.environment.variables();
+        let variables = self.environment.variables(self.directory);
         let outcome = process::run(&interpreter, &arguments, self.directory, &variables)
             .at("run", &interpreter)?;
         let failed = |output: &str| Error::Hook {

@@ -88,7 +88,7 @@ impl Record {
             self.filename
         ))
         .hint(format!(
-            "what is built here fits other platforms only where it is py3-none-any: build its wheel on a machine like the image for {platform} and name its directory with find-links, or take the package out of build-from-source"
+            "what is built here fits other platforms only where it is py3-none-any, and its own only with a Python like the image's (OXCART_PYTHON names one): build its wheel on a machine like the image for {platform} and name its directory with find-links, or take the package out of build-from-source"
         ))
         .into())
     }
