@@ -102,6 +102,29 @@ fn the_project_is_built_offline_with_what_is_vendored() {
 }
 
 #[test]
+fn a_lock_keeps_what_backends_required_until_it_is_upgraded() {
+    let (sources, own) = own_project("py3-none-any");
+    let index = &sources.project.index;
+    index.add(&WheelBuilder::simple("maker", "1.0"));
+    index.add_sdist(
+        &sources
+            .sdist("demo", "1.0")
+            .build_requires("maker", "maker"),
+    );
+    write(&sources, &own.build_requires("maker", "maker"));
+    sources.depend("packages = [\"demo\"]\nbuild-from-source = [\"demo\"]\nproject = \"wheel\"");
+    sources.project.context.succeeds(["lock"]);
+    let lock = sources.project.context.read("oxcart.lock");
+    assert_eq!(lock.matches("maker-1.0").count(), 8, "{lock}");
+    index.add(&WheelBuilder::simple("maker", "2.0"));
+    sources.project.context.succeeds(["lock"]);
+    assert_eq!(sources.project.context.read("oxcart.lock"), lock);
+    sources.project.context.succeeds(["lock", "--upgrade"]);
+    let upgraded = sources.project.context.read("oxcart.lock");
+    assert_eq!(upgraded.matches("maker-2.0").count(), 8, "{upgraded}");
+}
+
+#[test]
 fn a_project_that_is_not_pure_is_refused_for_foreign_platforms() {
     let tag = format!("py3-none-linux_{}", std::env::consts::ARCH);
     let (sources, _) = own_project(&tag);

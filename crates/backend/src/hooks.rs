@@ -121,7 +121,7 @@ impl Sources<'_> {
         let arguments = ["-I", "-u", "-c", SCRIPT, &request].map(OsStr::new);
         let interpreter = self.environment.interpreter();
         let variables = self.environment.variables(self.directory);
-        let outcome = process::run(&interpreter, &arguments, self.directory, &variables)
+        let outcome = process::run(&interpreter, &arguments, self.directory, variables)
             .at("run", &interpreter)?;
         let failed = |output: &str| Error::Hook {
             what: self.what.to_owned(),

@@ -3,7 +3,7 @@
 //! They get no standard input and an environment that the caller lists whole. What they print goes to
 //! a file, of which the end is kept.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -25,16 +25,16 @@ pub(crate) struct Outcome {
 /// Runs `program` to its end.
 pub(crate) fn run(
     program: &Path,
-    arguments: &[&std::ffi::OsStr],
+    arguments: &[&OsStr],
     directory: &Path,
-    environment: &[(&str, OsString)],
+    environment: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
 ) -> io::Result<Outcome> {
     let mut log = tempfile::tempfile()?;
     let status = Command::new(program)
         .args(arguments)
         .current_dir(directory)
         .env_clear()
-        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .envs(environment)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log.try_clone()?)
@@ -64,9 +64,9 @@ mod tests {
         let script = "import os, sys\nfor n in range(100): print('line', n, flush=True)\nprint(sorted(os.environ), file=sys.stderr)\nsys.exit(3)";
         let outcome = run(
             Path::new("/usr/bin/env"),
-            &["python3", "-c", script].map(std::ffi::OsStr::new),
+            &["python3", "-c", script].map(OsStr::new),
             Path::new("/"),
-            &[("PATH", std::env::var_os("PATH").unwrap())],
+            [("PATH", std::env::var_os("PATH").unwrap())],
         );
         let outcome = outcome.unwrap();
         assert!(!outcome.succeeded);

@@ -1,6 +1,6 @@
 //! The host's Python: which one it is, and what it says of itself.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -72,19 +72,18 @@ impl Python {
                 },
             });
         };
-        Self::ask(&executable, path)
+        Self::ask(&executable)
     }
 
-    fn ask(executable: &Path, path: OsString) -> Result<Self, Error> {
+    fn ask(executable: &Path) -> Result<Self, Error> {
         let unusable = |why: String| Error::UnusablePython {
             executable: executable.to_owned(),
             why,
         };
-        // Shims of version managers need to know whose they are.
-        let mut environment = vec![("PATH", path)];
-        environment.extend(std::env::var_os("HOME").map(|home| ("HOME", home)));
+        // Shims of version managers go by the directory and by variables of their own.
+        let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
         let arguments = ["-I", "-c", PROBE].map(OsStr::new);
-        let outcome = process::run(executable, &arguments, Path::new("/"), &environment);
+        let outcome = process::run(executable, &arguments, &directory, std::env::vars_os());
         let outcome = outcome.map_err(|error| unusable(error.to_string()))?;
         if !outcome.succeeded {
             return Err(unusable(format!("it said\n{}", outcome.output)));
@@ -151,7 +150,7 @@ mod tests {
 
     #[test]
     fn what_is_no_python_is_told() {
-        let told = Python::ask(Path::new("/bin/false"), OsString::new()).unwrap_err();
+        let told = Python::ask(Path::new("/bin/false")).unwrap_err();
         assert!(
             told.to_string()
                 .starts_with("/bin/false cannot build wheels"),

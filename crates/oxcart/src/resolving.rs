@@ -38,6 +38,17 @@ pub(crate) enum Upgrade {
     Package(String),
 }
 
+impl Upgrade {
+    /// Whether what an older lock has of `package` is kept.
+    fn keeps(&self, package: &str) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Everything => false,
+            Self::Package(name) => name != package,
+        }
+    }
+}
+
 /// What a lock is made with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Means<'a> {
@@ -57,9 +68,9 @@ pub(crate) async fn lock(
     let Means { progress, .. } = means;
     let spinner = progress.spinner("Resolving");
     let bases = bases(project, old, upgrade, means).await?;
-    let builder = Builder::new(means.fetcher, progress);
-    if let (Some(old), false) = (old, *upgrade == Upgrade::Everything) {
-        builder.keep(old);
+    let mut builder = Builder::new(means.fetcher, progress);
+    if let Some(old) = old {
+        builder.keep(old, |package| upgrade.keeps(package));
     }
     let steps = project.platforms.iter().zip(bases);
     let steps = steps.map(|((platform, dependencies), base)| {
@@ -392,14 +403,9 @@ fn no_python(project: &Project) -> Failure {
 }
 
 fn preferences(old: Option<&LockedPlatform>, upgrade: &Upgrade) -> BTreeMap<String, String> {
-    let kept = |name: &str| match upgrade {
-        Upgrade::Nothing => true,
-        Upgrade::Everything => false,
-        Upgrade::Package(package) => package != name,
-    };
     old.iter()
         .flat_map(|old| &old.wheels)
-        .filter(|wheel| kept(&wheel.name))
+        .filter(|wheel| upgrade.keeps(&wheel.name))
         .map(|wheel| (wheel.name.clone(), wheel.version.clone()))
         .collect()
 }

@@ -10,12 +10,14 @@ mod sdist;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backend::Python;
 use oci::Digest;
 use resolve::Indexes;
 use tokio::sync::OnceCell;
+use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 
@@ -35,6 +37,8 @@ pub(crate) struct Builder {
     /// Where wheels for the backends come from.
     indexes: Indexes,
     sources: BTreeMap<String, String>,
+    /// The versions of them that an older lock has.
+    prefer: BTreeMap<String, String>,
 }
 
 struct Shared {
@@ -82,6 +86,7 @@ impl Builder {
             }),
             indexes: Indexes::default(),
             sources: BTreeMap::new(),
+            prefer: BTreeMap::new(),
         }
     }
 
@@ -98,14 +103,26 @@ impl Builder {
             shared: Arc::clone(&self.shared),
             indexes,
             sources: dependencies.policies.sources.clone(),
+            prefer: self.prefer.clone(),
         })
     }
 
-    /// Keeps the requirements of backends that `lock` has, for the same sources.
-    pub(crate) fn keep(&self, lock: &Lock) {
-        for wheel in lock.platforms.iter().flat_map(|it| &it.wheels) {
-            if let Some(sdist) = &wheel.sdist {
+    /// Keeps the requirements of backends that `lock` has: as they are for the same sources, their
+    /// versions for others. Not those of packages that are not to be kept.
+    pub(crate) fn keep(&mut self, lock: &Lock, keeps: impl Fn(&str) -> bool) {
+        for platform in &lock.platforms {
+            let wheels = platform.wheels.iter().filter(|it| keeps(&it.name));
+            let sdists: Vec<_> = wheels.filter_map(|it| it.sdist.as_ref()).collect();
+            for sdist in &sdists {
                 self.note(sdist.sha256.0, &sdist.requires);
+            }
+            let own = platform.project.iter().filter(|it| keeps(&it.name));
+            let own = own.flat_map(|it| &it.requires);
+            for it in sdists.iter().flat_map(|it| &it.requires).chain(own) {
+                if let Ok(filename) = WheelFilename::from_str(&it.filename) {
+                    let (name, version) = (filename.name, filename.version);
+                    self.prefer.insert(name.to_string(), version.to_string());
+                }
             }
         }
     }
