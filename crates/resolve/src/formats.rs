@@ -107,6 +107,18 @@ mod tests {
         assert_eq!(allowed.join(" "), expected, "{options:?}");
     }
 
+    #[test]
+    fn only_binary_forbids_an_sdist_by_name_and_all_where_none_is_named() {
+        let mut formats = Formats::default();
+        formats.only_binary("a");
+        assert!(!formats.allow_named_sdist("a") && !formats.allow_sdist("a"));
+        assert!(formats.allow_named_sdist("b") && formats.allow_sdist("b"));
+        formats.only_binary(":all:");
+        formats.no_binary("c");
+        assert!(formats.allow_named_sdist("b") && !formats.allow_sdist("b"));
+        assert!(formats.allow_sdist("c"));
+    }
+
     /// The expectations are what pip's `FormatControl` says of the same options.
     #[test]
     fn options_mean_what_they_mean_to_pip() {

@@ -143,6 +143,8 @@ impl<'a> Engine<'a> {
     /// Runs the resolver, until it has asked the indexes for all that it must. Without tags, every
     /// wheel counts as compatible.
     pub(crate) async fn solve(&self, tags: Option<&Tags>) -> Result<Solution, ResolveError> {
+        // What failed in a run that only looked around is no longer of interest.
+        drop(self.sdists.failure());
         let requirements = self.entries.holding(&self.markers);
         let mut asked = self
             .installed
