@@ -157,28 +157,7 @@ impl Built {
     /// The image's root directory for `platform` and the runtime's `config.json` for it, unpacked
     /// by umoci.
     pub(crate) fn bundle(&self, platform: Platform) -> Bundle {
-        let name = format!("{}-{}", self.sample.name(), platform.slug());
-        let directory = Once::get(&name, |path| {
-            let one = path.join("one");
-            let architecture = platform.architecture();
-            let mut skopeo = Command::new("skopeo");
-            skopeo.args([
-                "--override-arch",
-                architecture,
-                "copy",
-                "--quiet",
-                &self.reference(),
-            ]);
-            succeed(skopeo.arg(format!("oci:{}:one", one.display())));
-            let mut umoci = Command::new("umoci");
-            umoci.args(["unpack", "--image", &format!("{}:one", one.display())]);
-            succeed(umoci.arg(path.join("bundle")));
-            fs::remove_dir_all(one).expect("remove the copy");
-        });
-        Bundle {
-            directory,
-            platform,
-        }
+        Bundle::of(self.sample.name(), &self.reference(), platform)
     }
 }
 
@@ -201,6 +180,32 @@ pub(crate) struct Bundle {
 }
 
 impl Bundle {
+    /// The image that containers/image calls `reference`, unpacked once a run under `name`.
+    pub(crate) fn of(name: &str, reference: &str, platform: Platform) -> Self {
+        let name = format!("{name}-{}", platform.slug());
+        let directory = Once::get(&name, |path| {
+            let one = path.join("one");
+            let architecture = platform.architecture();
+            let mut skopeo = Command::new("skopeo");
+            skopeo.args([
+                "--override-arch",
+                architecture,
+                "copy",
+                "--quiet",
+                reference,
+            ]);
+            succeed(skopeo.arg(format!("oci:{}:one", one.display())));
+            let mut umoci = Command::new("umoci");
+            umoci.args(["unpack", "--image", &format!("{}:one", one.display())]);
+            succeed(umoci.arg(path.join("bundle")));
+            fs::remove_dir_all(one).expect("remove the copy");
+        });
+        Self {
+            directory,
+            platform,
+        }
+    }
+
     pub(crate) fn platform(&self) -> Platform {
         self.platform
     }

@@ -14,10 +14,7 @@ const BUFFER: usize = 128 << 10;
 const WINDOW_LOG: u32 = 27;
 
 /// Looks at the first bytes of `reader` and decompresses what follows.
-pub(crate) fn open<'a>(
-    media_type: &str,
-    reader: impl Read + 'a,
-) -> Result<Box<dyn BufRead + 'a>, Error> {
+pub fn open<'a>(media_type: &str, reader: impl Read + 'a) -> Result<Box<dyn BufRead + 'a>, Error> {
     let is_layer = media_type.contains("tar") && !media_type.contains("encrypted");
     if !is_layer {
         return Err(Error::MediaType {

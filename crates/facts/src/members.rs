@@ -15,30 +15,46 @@ const MAX_EXTENSION: u64 = 1 << 20;
 
 /// One member, its extended headers applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Member {
+pub struct Member {
     /// As written.
-    pub(crate) path: Vec<u8>,
-    pub(crate) kind: MemberKind,
+    pub path: Vec<u8>,
+    /// What it is.
+    pub kind: MemberKind,
     /// Of a link, as written.
-    pub(crate) link: Vec<u8>,
+    pub link: Vec<u8>,
     /// Someone may execute it.
-    pub(crate) executable: bool,
+    pub executable: bool,
     /// Its body is not its content: holes are left out.
-    pub(crate) sparse: bool,
+    pub sparse: bool,
+    /// Bytes of its body.
+    pub size: u64,
+    /// Permission bits, with setuid, setgid and sticky.
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u64,
+    /// Its group.
+    pub gid: u64,
+    /// Seconds since 1970.
+    pub mtime: i64,
 }
 
+/// What a member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MemberKind {
+pub enum MemberKind {
+    /// With a body.
     File,
+    /// Another name of a file.
     Hardlink,
+    /// With a target that may not be there.
     Symlink,
+    /// Nothing else is in it but what follows.
     Directory,
     /// Devices and named pipes.
     Special,
 }
 
 /// The members of a stream, one after the other.
-pub(crate) struct Members<R> {
+pub struct Members<R> {
     input: R,
     /// Bytes of the last member's body that have not been read.
     body: u64,
@@ -55,12 +71,16 @@ struct Extensions {
     size: Option<u64>,
     long_path: Option<Vec<u8>>,
     long_link: Option<Vec<u8>>,
+    uid: Option<u64>,
+    gid: Option<u64>,
+    mtime: Option<i64>,
     sparse_path: Option<Vec<u8>>,
     sparse: bool,
 }
 
 impl<R: BufRead> Members<R> {
-    pub(crate) fn new(input: R) -> Self {
+    /// Of a stream that is not compressed: see [`open`](crate::input::open).
+    pub fn new(input: R) -> Self {
         Self {
             input,
             body: 0,
@@ -71,7 +91,7 @@ impl<R: BufRead> Members<R> {
 
     /// The next member, past what was not read of the last one. At the end of the archive the input
     /// is read to its own end, so that a damaged one is found.
-    pub(crate) fn next(&mut self) -> Result<Option<Member>, Error> {
+    pub fn next(&mut self) -> Result<Option<Member>, Error> {
         self.pass(self.body.saturating_add(self.padding))?;
         self.body = 0;
         self.padding = 0;
@@ -98,7 +118,7 @@ impl<R: BufRead> Members<R> {
     }
 
     /// Gives the body of the last member to `sink`, part by part, as long as that wants more.
-    pub(crate) fn body(
+    pub fn body(
         &mut self,
         mut sink: impl FnMut(&[u8]) -> Result<Wants, Error>,
     ) -> Result<(), Error> {
@@ -162,6 +182,11 @@ impl<R: BufRead> Members<R> {
             link,
             executable: header.mode().is_ok_and(|mode| mode & 0o111 != 0),
             sparse: flag == b'S' || extensions.sparse,
+            size: self.body,
+            mode: header.mode().unwrap_or_default() & 0o7777,
+            uid: extensions.uid.or(header.uid().ok()).unwrap_or_default(),
+            gid: extensions.gid.or(header.gid().ok()).unwrap_or_default(),
+            mtime: extensions.mtime.unwrap_or_else(|| mtime(header)),
         })
     }
 
@@ -278,8 +303,10 @@ impl<R: BufRead> Members<R> {
 
 /// Whether a reader of a body is done with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wants {
+pub enum Wants {
+    /// It is not.
     More,
+    /// It is: the rest is passed over.
     Nothing,
 }
 
@@ -301,7 +328,10 @@ impl Extensions {
             match key {
                 b"path" => self.path = text()?,
                 b"linkpath" => self.link = text()?,
-                b"size" => self.size = Some(std::str::from_utf8(value).ok()?.parse().ok()?),
+                b"size" => self.size = Some(decimal(value)?),
+                b"uid" => self.uid = decimal(value),
+                b"gid" => self.gid = decimal(value),
+                b"mtime" => self.mtime = seconds(value),
                 b"GNU.sparse.name" => self.sparse_path = text()?,
                 _ => {}
             }
@@ -309,6 +339,22 @@ impl Extensions {
         }
         Some(())
     }
+}
+
+fn decimal(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// Whole seconds of a PAX time, which may have a fraction and lie before 1970.
+fn seconds(value: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(value).ok()?;
+    let whole = text.split_once('.').map_or(text, |(whole, _)| whole);
+    whole.parse().ok()
+}
+
+/// Of a ustar or GNU header; 0 where it is no number.
+fn mtime(header: &tar::Header) -> i64 {
+    header.mtime().map_or(0, u64::cast_signed)
 }
 
 /// A number; an empty field counts as 0.

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use crate::EntryFault;
 
 /// Bytes that Linux takes as a path, its last NUL left out (`PATH_MAX`).
-pub(crate) const MAX_PATH: usize = 4095;
+pub const MAX_PATH: usize = 4095;
 
 /// `path` of a tar entry as `a/b`, empty for the root. As runtimes do it, `.` and empty components
 /// are dropped and `..` takes one away, but not more than there are.
-pub(crate) fn clean(path: &[u8]) -> Result<Cow<'_, [u8]>, EntryFault> {
+pub fn clean(path: &[u8]) -> Result<Cow<'_, [u8]>, EntryFault> {
     if path.len() > MAX_PATH {
         return Err(EntryFault::Length { limit: MAX_PATH });
     }
@@ -33,22 +33,22 @@ pub(crate) fn clean(path: &[u8]) -> Result<Cow<'_, [u8]>, EntryFault> {
 }
 
 /// The directory and the name: `a/b` and `c` of `a/b/c`.
-pub(crate) fn split(path: &str) -> (&str, &str) {
+pub fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
 /// The name.
-pub(crate) fn name(path: &str) -> &str {
+pub fn name(path: &str) -> &str {
     split(path).1
 }
 
 /// The directory.
-pub(crate) fn parent(path: &str) -> &str {
+pub fn parent(path: &str) -> &str {
     split(path).0
 }
 
 /// `name` in `directory`.
-pub(crate) fn join(directory: &str, name: &str) -> String {
+pub fn join(directory: &str, name: &str) -> String {
     match directory {
         "" => name.to_owned(),
         directory => format!("{directory}/{name}"),
@@ -56,13 +56,13 @@ pub(crate) fn join(directory: &str, name: &str) -> String {
 }
 
 /// With the slash before it, as it is in the image.
-pub(crate) fn absolute(path: &str) -> String {
+pub fn absolute(path: &str) -> String {
     format!("/{path}")
 }
 
 /// An absolute path of an environment variable or a file, without its slash and as short as it can
 /// be by its text alone. None for a relative one.
-pub(crate) fn relative(path: &str) -> Option<String> {
+pub fn relative(path: &str) -> Option<String> {
     let inner = path.strip_prefix('/')?;
     let mut parts: Vec<&str> = Vec::new();
     for part in inner.split('/') {

@@ -61,7 +61,7 @@ pub(crate) enum LayerState {
     Registry,
     /// Taken over from another repository of the registry.
     Mounted,
-    /// A base image's, copied from where the base is.
+    /// Copied from another registry: a base image's, or one that `cache-from` has.
     Copied,
 }
 
@@ -83,6 +83,7 @@ pub(crate) struct Seconds {
     pub(crate) lock: f64,
     pub(crate) fetch: f64,
     pub(crate) layers: f64,
+    pub(crate) check: f64,
     pub(crate) output: f64,
     pub(crate) push: f64,
     pub(crate) total: f64,

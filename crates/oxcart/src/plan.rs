@@ -42,8 +42,8 @@ pub(crate) enum Step {
     Skeleton,
     /// One large wheel, or several small ones.
     Wheels(Vec<LockedWheel>),
-    /// The project's own wheel, which is built with the image.
-    Project(LockedProject),
+    /// The project's own wheel, which is built with the image: none as long as it is not.
+    Project(LockedProject, Option<LockedWheel>),
     /// Files of the project.
     App(App),
 }
@@ -93,7 +93,8 @@ impl Plan {
                 .map(Step::Wheels),
         );
         // Above all that is shared: its sources change most often.
-        steps.extend(locked.project.iter().cloned().map(Step::Project));
+        let own = locked.project.iter().cloned();
+        steps.extend(own.map(|own| Step::Project(own, None)));
         steps.extend(project.apps.iter().cloned().map(Step::App));
         let venv = venv(project, locked)?;
         Ok(Self {
@@ -123,7 +124,7 @@ impl Plan {
         serde_json::json!({
             "platform": self.platform,
             "base": self.base,
-            "image": self.image,
+            "image": self.image.as_ref().map(LockedImage::without_content),
             "python": self.python,
             "venv": format!("/{}", self.venv),
             "layers": layers,
@@ -149,8 +150,22 @@ impl Step {
             Self::Debian(DebLayer::Base, _) => "base",
             Self::Debian(DebLayer::System, _) => "system",
             Self::Skeleton => "venv",
-            Self::Wheels(_) | Self::Project(_) => "wheel",
+            Self::Wheels(_) | Self::Project(..) => "wheel",
             Self::App(_) => "app",
+        }
+    }
+
+    /// Whether it is the same in every project that has the same packages.
+    pub(crate) fn is_shared(&self) -> bool {
+        !matches!(self, Self::Project(..) | Self::App(_))
+    }
+
+    /// The wheels in it.
+    pub(crate) fn wheels(&self) -> &[LockedWheel] {
+        match self {
+            Self::Wheels(wheels) => wheels,
+            Self::Project(_, wheel) => wheel.as_slice(),
+            Self::Debian(..) | Self::Skeleton | Self::App(_) => &[],
         }
     }
 
@@ -162,11 +177,12 @@ impl Step {
                 .map(|deb| format!("{} {}", deb.name, deb.version))
                 .collect(),
             Self::Skeleton => Vec::new(),
-            Self::Wheels(wheels) => wheels
+            Self::Wheels(_) | Self::Project(_, Some(_)) => self
+                .wheels()
                 .iter()
                 .map(|it| format!("{} {}", it.name, it.version))
                 .collect(),
-            Self::Project(own) => vec![own.name.clone()],
+            Self::Project(own, None) => vec![own.name.clone()],
             Self::App(app) => vec![app.source.display().to_string()],
         }
     }
@@ -188,7 +204,7 @@ impl Step {
         match self {
             Self::Debian(_, debs) => Some(debs.iter().map(|deb| deb.size).sum()),
             Self::Wheels(wheels) => Some(wheels.iter().map(|wheel| wheel.size).sum()),
-            Self::Skeleton | Self::Project(_) | Self::App(_) => None,
+            Self::Skeleton | Self::Project(..) | Self::App(_) => None,
         }
     }
 }

@@ -15,7 +15,12 @@ use serde_json::{Value, json};
 use uv_normalize::PackageName;
 
 use crate::diagnostics::{Failure, IoContext};
+use crate::fetch::Fetcher;
 use crate::lock::{LockedProject, LockedWheel};
+use crate::plan::{Plan, Step};
+use crate::progress::Progress;
+use crate::project::Project;
+use crate::resolving;
 use crate::sources::{Builder, Origin, Place};
 
 /// Directories that no source is in, wherever they are.
@@ -75,7 +80,7 @@ pub(crate) fn origin(directory: &Path) -> Result<Origin, Failure> {
 }
 
 /// Builds the project's wheel with what is locked, unless it is there as the sources are now.
-pub(crate) async fn wheel(
+async fn wheel(
     builder: &Builder,
     directory: &Path,
     locked: &LockedProject,
@@ -94,6 +99,34 @@ pub(crate) async fn wheel(
         sdist: None,
     };
     Ok((wheel, record))
+}
+
+/// Gives `plans` the project's own wheel where they have one, built for it unless it is there.
+pub(crate) fn complete(
+    plans: &mut [Plan],
+    project: &Project,
+    fetcher: &Fetcher,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let builder = Builder::new(fetcher, progress);
+    for plan in plans {
+        let platform = plan.platform;
+        for step in &mut plan.steps {
+            let (Step::Project(locked, built), Some(dependencies), Some(python)) =
+                (step, project.dependencies(platform), &plan.python)
+            else {
+                continue;
+            };
+            let target = resolving::target(platform, python)?;
+            let (wheel, record) = fetcher.wait(async {
+                let builder = builder.of(dependencies).await?;
+                wheel(&builder, &project.directory, locked).await
+            })?;
+            record.check("the project", platform, &target, fetcher.store())?;
+            *built = Some(wheel);
+        }
+    }
+    Ok(())
 }
 
 /// Copies the project into the empty directory `into`.

@@ -222,6 +222,7 @@ impl<'a> Step<'a> {
             wheels,
             project: own,
             reused,
+            layers: Vec::new(),
         })
     }
 }

@@ -1,6 +1,9 @@
 //! The commands, one a file: what is typed → what is done → what is printed.
 
 pub(crate) mod build;
+pub(crate) mod check;
+pub(crate) mod diff;
+pub(crate) mod digest;
 pub(crate) mod index;
 pub(crate) mod init;
 pub(crate) mod inspect;
@@ -9,6 +12,7 @@ pub(crate) mod plan;
 pub(crate) mod push;
 pub(crate) mod store;
 pub(crate) mod vendor;
+pub(crate) mod verify;
 
 use std::io::{self, Write};
 

@@ -32,6 +32,8 @@ pub(crate) struct Project {
     pub(crate) base: Base,
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) encoder: Encoder,
+    /// Repositories that may have layers, besides the one that is pushed to.
+    pub(crate) cache_from: Vec<String>,
     pub(crate) max_layers: usize,
     /// `major.minor`, where the configuration states it.
     pub(crate) python: Option<String>,
@@ -61,6 +63,14 @@ impl Base {
     pub(crate) fn reference(&self) -> Option<&Reference> {
         match self {
             Self::Image { location, .. } => location.reference(),
+            Self::Debian(_) | Self::Scratch => None,
+        }
+    }
+
+    /// Where the base image is, where it is one.
+    pub(crate) fn location(&self) -> Option<&Location> {
+        match self {
+            Self::Image { location, .. } => Some(location),
             Self::Debian(_) | Self::Scratch => None,
         }
     }
@@ -295,6 +305,7 @@ impl Checker {
             base,
             annotations: annotations(&self.directory, document.image.annotations)?,
             encoder,
+            cache_from: document.image.cache_from,
             max_layers,
             python: document.python.version,
             venv: venv

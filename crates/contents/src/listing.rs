@@ -1,0 +1,96 @@
+//! What one layer says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use oci::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::Elf;
+
+/// Everything that one layer says. It depends on nothing but the layer's uncompressed bytes, so it can be
+/// kept by the layer's `diff_id`.
+///
+/// Paths have no slash before them, and links of the same layer in them are followed. A path that is not
+/// UTF-8 has replacement characters.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listing {
+    /// What it adds. A directory that is only implied by what is in it is not here.
+    pub entries: BTreeMap<String, Entry>,
+    /// What it takes away from the layers below.
+    pub whiteouts: BTreeSet<String>,
+    /// Directories whose contents it takes away from the layers below; "" is the root.
+    pub opaque: BTreeSet<String>,
+}
+
+/// An entry of a layer.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What it is.
+    pub kind: Kind,
+    /// Permission bits, with setuid (04000), setgid (02000) and sticky (01000).
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u64,
+    /// Its group.
+    pub gid: u64,
+    /// Seconds since 1970.
+    pub mtime: i64,
+}
+
+impl Entry {
+    /// The file, where it is a regular one. Of a hard link, see [`Contents::file`](crate::Contents::file).
+    pub fn file(&self) -> Option<&File> {
+        match &self.kind {
+            Kind::File(file) => Some(file),
+            _ => None,
+        }
+    }
+}
+
+/// What an entry is.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File(File),
+    /// A symbolic link.
+    Symlink {
+        /// As written.
+        target: String,
+    },
+    /// Another name of a file.
+    Hardlink {
+        /// Its path, in this layer or a lower one.
+        target: String,
+    },
+    /// A device or a named pipe.
+    Special,
+}
+
+/// A regular file.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Bytes.
+    pub size: u64,
+    /// Of its bytes, where [`Options::digests`](crate::Options) wants it and the file is not sparse.
+    pub sha256: Option<Digest>,
+    /// What is in it.
+    pub body: Body,
+}
+
+/// What was read of a file.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Body {
+    /// Nothing.
+    Unread,
+    /// It is an ELF file, by its first bytes.
+    Elf(Box<Elf>),
+    /// It begins with `#!`: the rest of that line, trimmed.
+    Script(String),
+    /// The text of a file that says something of the image: package metadata (of METADATA and PKG-INFO the
+    /// header fields only), records of package managers, configuration of the loader, accounts.
+    Text(String),
+}
