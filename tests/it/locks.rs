@@ -260,8 +260,8 @@ fn policies_that_cannot_be_kept_are_refused() {
         project.context.fails(["lock"]).says(says);
     };
     refused(
-        "build-from-source = [\"demo\"]",
-        &["not available in this version"],
+        "build-from-source = [\"a b\"]",
+        &["`a b` is no package name"],
     );
     refused(
         "no-binary = [\"demo\"]",

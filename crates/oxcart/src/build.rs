@@ -23,6 +23,7 @@ use crate::plan::{Plan, Step};
 use crate::progress::Progress;
 use crate::project::Base;
 use crate::remote::{Home, Remote};
+use crate::sources::Builder;
 use crate::store::{Kept, LayerRecord};
 use crate::vendor::{self, Kind};
 
@@ -164,6 +165,19 @@ pub(crate) fn build(
     Ok(Built { index, images })
 }
 
+/// Those of the wheels that are wanted that are built from sources.
+fn built_from_sources<'a>(
+    jobs: impl Iterator<Item = &'a Job>,
+    wanted: &[Download],
+) -> Vec<&'a LockedWheel> {
+    let wheels = jobs.flat_map(|job| job.step.wheels());
+    let is_wanted = |wheel: &&LockedWheel| {
+        let digest = Some(wheel.sha256.0);
+        wheel.sdist.is_some() && wanted.iter().any(|it| it.digest == digest)
+    };
+    wheels.filter(is_wanted).collect()
+}
+
 /// Has the records of all of `jobs` in the store, but for those that the lock states.
 pub(crate) fn build_unstated(
     workshop: &Workshop<'_>,
@@ -224,6 +238,9 @@ fn fetch(
             wanted.extend(records.map(vendor::Supply::download));
         }
     }
+    let builder = Builder::new(supplies.fetcher, supplies.bases.progress);
+    let built = built_from_sources(jobs(), &wanted);
+    supplies.fetcher.wait(builder.have(&built))?;
     supplies.fetcher.all(&wanted)?;
     for (_, image, location) in under {
         supplies
@@ -251,8 +268,7 @@ fn build_missing(
         bar.inc(1);
         Ok((job.key, Had::here(record, LayerState::Built)))
     })?;
-    let new_wheels =
-        |job: &Job| matches!(job.step, Step::Wheels(_)) && !layers.contains_key(&job.key);
+    let new_wheels = |job: &Job| !job.step.wheels().is_empty() && !layers.contains_key(&job.key);
     for jobs in jobs.iter().filter(|jobs| jobs.iter().any(new_wheels)) {
         workshop
             .overlaps(jobs, options.threads)?
@@ -427,10 +443,7 @@ fn downloads<'a>(
                     downloads.push(mirrors.download(deb, job.platform)?);
                 }
             }
-            Step::Wheels(wheels) => {
-                downloads.extend(wheels.iter().map(LockedWheel::download));
-            }
-            Step::Skeleton | Step::App(_) => {}
+            step => downloads.extend(step.wheels().iter().map(LockedWheel::download)),
         }
     }
     Ok(downloads)

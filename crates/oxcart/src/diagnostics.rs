@@ -132,6 +132,9 @@ fn hint_of(cause: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = cause.downcast_ref::<deb::Error>() {
         return deb_hint(error).map(str::to_owned);
     }
+    if let Some(error) = cause.downcast_ref::<backend::Error>() {
+        return error.hint().map(str::to_owned);
+    }
     if let Some(error) = cause.downcast_ref::<wheel::Error>() {
         return error.hint().map(str::to_owned);
     }
@@ -186,6 +189,7 @@ pub(crate) fn exit_status(error: &anyhow::Error) -> u8 {
             || cause.is::<deb::Error>()
             || cause.is::<deb::SolveError>()
             || cause.is::<wheel::Error>()
+            || cause.is::<backend::Error>()
             || cause.is::<oci::layer::EncodeError>()
             || cause.is::<std::io::Error>()
     });

@@ -131,6 +131,15 @@ impl Fetcher {
         matches!(self.origin, Origin::Offline(_))
     }
 
+    /// Whether the blob needs no network: the store has it, or what is vendored.
+    pub(crate) fn has(&self, digest: &Digest) -> bool {
+        let vendored = match &self.origin {
+            Origin::Offline(vendored) => vendored.as_ref(),
+            Origin::Network => None,
+        };
+        self.store.has_blob(digest) || vendored.is_some_and(|it| it.has(digest))
+    }
+
     /// Every request begins here.
     fn request(&self, method: Method, url: &str) -> Result<RequestBuilder, Failure> {
         match self.origin {

@@ -196,7 +196,8 @@ impl<'a> Drawing<'a> {
                     "on-image": plan.image.is_some(),
                 })
             }
-            Step::Wheels(wheels) => {
+            Step::Wheels(_) | Step::Project(_, Some(_)) => {
+                let wheels = step.wheels();
                 let warns = |it| policy(it, &self.record) == RecordPolicy::Warn;
                 let site_packages = self
                     .venv
@@ -210,6 +211,13 @@ impl<'a> Drawing<'a> {
                     "prefix": plan.venv.as_str(),
                     "site-packages": site_packages,
                 })
+            }
+            Step::Project(own, None) => {
+                return Err(Failure::new(format!(
+                    "the project {} is a wheel, which has to be built to know its layer",
+                    own.name
+                ))
+                .hint("`oxcart build` builds it"));
             }
             Step::App(app) => json!({
                 "files": app::fingerprint(files)?,
@@ -240,8 +248,10 @@ impl Workshop<'_> {
             mtime: job.mtime,
             jobs: job.threads(threads),
         };
-        let spliced = matches!(job.step, Step::Wheels(_) | Step::Skeleton)
-            && self.project.encoder == Encoder::Splice;
+        let spliced = matches!(
+            job.step,
+            Step::Wheels(_) | Step::Project(..) | Step::Skeleton
+        ) && self.project.encoder == Encoder::Splice;
         let (encoded, kept, map) = if spliced {
             let mut map = SpliceMap::new();
             let encoded = layer::encode(&tree, &options, Output::Map(&mut map));
@@ -272,7 +282,7 @@ impl Workshop<'_> {
         match &job.step {
             Step::Debian(_, debs) => debian::tree(self.store, self.project, debs, &job.under),
             Step::Skeleton => Ok((skeleton(job)?, Vec::new())),
-            Step::Wheels(wheels) => self.wheels(job, wheels),
+            Step::Wheels(_) | Step::Project(..) => self.wheels(job, job.step.wheels()),
             Step::App(app) => Ok((app::tree(app, &job.files)?, Vec::new())),
         }
     }
@@ -328,8 +338,8 @@ impl Workshop<'_> {
         threads: NonZeroUsize,
     ) -> anyhow::Result<Vec<String>> {
         let layers = in_parallel(jobs, threads, |job| match &job.step {
-            Step::Wheels(wheels) if self.has_sources(job) => {
-                Ok(identities(self.wheels(job, wheels)?.0))
+            Step::Wheels(_) | Step::Project(..) if self.has_sources(job) => {
+                Ok(identities(self.wheels(job, job.step.wheels())?.0))
             }
             _ => Ok(Vec::new()),
         })?;
@@ -415,8 +425,7 @@ impl Job {
     pub(crate) fn sources(&self) -> Vec<Digest> {
         match &self.step {
             Step::Debian(_, debs) => debs.iter().map(|deb| deb.sha256.0).collect(),
-            Step::Wheels(wheels) => wheels.iter().map(|wheel| wheel.sha256.0).collect(),
-            Step::Skeleton | Step::App(_) => Vec::new(),
+            step => step.wheels().iter().map(|wheel| wheel.sha256.0).collect(),
         }
     }
 

@@ -45,6 +45,9 @@ pub(crate) struct LockedPlatform {
     pub(crate) debs: Vec<LockedDeb>,
     #[serde(default, rename = "wheel", skip_serializing_if = "Vec::is_empty")]
     pub(crate) wheels: Vec<LockedWheel>,
+    /// The project itself, where it is installed as a wheel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) project: Option<LockedProject>,
     /// Packages of the base's own environment that count as installed.
     #[serde(default, rename = "reused", skip_serializing_if = "Vec::is_empty")]
     pub(crate) reused: Vec<ReusedPackage>,
@@ -174,6 +177,8 @@ pub(crate) struct LockedWheel {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) filename: String,
+    /// Empty for one that is built.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) url: String,
     pub(crate) sha256: Hex,
     /// Bytes.
@@ -181,6 +186,59 @@ pub(crate) struct LockedWheel {
     /// Whether the inputs ask for it by name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) requested: bool,
+    /// What it is built from, where no index has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sdist: Option<LockedSdist>,
+}
+
+/// The source distribution of a wheel that is built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LockedSdist {
+    pub(crate) filename: String,
+    pub(crate) url: String,
+    pub(crate) sha256: Hex,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// What its backend needs.
+    #[serde(default, rename = "requires", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) requires: Vec<LockedRequirement>,
+}
+
+/// A wheel that is needed to build another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LockedRequirement {
+    pub(crate) filename: String,
+    pub(crate) url: String,
+    pub(crate) sha256: Hex,
+    /// Bytes.
+    pub(crate) size: u64,
+}
+
+impl LockedRequirement {
+    /// Where its file comes from.
+    pub(crate) fn download(&self) -> Download {
+        Download {
+            url: self.url.clone(),
+            digest: Some(self.sha256.0),
+            size: Some(self.size),
+            name: self.filename.clone(),
+            if_gone: IfGone::Fail,
+        }
+    }
+}
+
+/// The project itself, as a wheel. Its version and its files are the sources' affair: they change
+/// without making the lock stale.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LockedProject {
+    /// Normalised.
+    pub(crate) name: String,
+    /// What its backend needs.
+    #[serde(default, rename = "requires", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) requires: Vec<LockedRequirement>,
 }
 
 impl LockedWheel {
@@ -317,7 +375,9 @@ mod tests {
                 sha256: Hex(Digest::of(b"wheel")),
                 size: 5,
                 requested: true,
+                sdist: None,
             }],
+            project: None,
             reused: Vec::new(),
             layers: vec![LockedLayer {
                 kind: "wheel".into(),

@@ -201,6 +201,7 @@ mod tests {
             sha256: Hex(Digest::of(b"")),
             size: megabytes * 1_000_000,
             requested: false,
+            sdist: None,
         };
         let wheels: Vec<_> = wheels.iter().map(wheel).collect();
         let needs = [
@@ -266,6 +267,7 @@ mod tests {
             uploaded: None,
             index: None,
             requested: false,
+            is_sdist: false,
             dependencies: words.collect(),
         }
     }

@@ -16,12 +16,14 @@ use crate::diagnostics::Failure;
 use crate::fetch::{Download, Fetcher, IfGone};
 use crate::lock::{
     Hex, Lock, LockedArchive, LockedBase, LockedDeb, LockedDocument, LockedEnvironment,
-    LockedImage, LockedPlatform, LockedPython, LockedWheel, ReusedPackage,
+    LockedImage, LockedPlatform, LockedProject, LockedPython, LockedWheel, ReusedPackage,
 };
 use crate::notes::{self, Having};
 use crate::progress::Progress;
 use crate::project::{Base, Dependencies, Project, Versions};
+use crate::project_wheel;
 use crate::registries::Registries;
+use crate::sources::Builder;
 use crate::store::Store;
 use crate::system;
 
@@ -36,6 +38,17 @@ pub(crate) enum Upgrade {
     Everything,
     /// All but this package's are kept.
     Package(String),
+}
+
+impl Upgrade {
+    /// Whether what an older lock has of `package` is kept.
+    fn keeps(&self, package: &str) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Everything => false,
+            Self::Package(name) => name != package,
+        }
+    }
 }
 
 /// What a lock is made with.
@@ -57,11 +70,19 @@ pub(crate) async fn lock(
     let Means { progress, .. } = means;
     let spinner = progress.spinner("Resolving");
     let bases = bases(project, old, upgrade, means).await?;
+    let mut builder = Builder::new(means.fetcher, progress);
+    if let Some(old) = old {
+        builder.keep(old, |package| upgrade.keeps(package));
+    }
     let steps = project.platforms.iter().zip(bases);
-    let steps = steps.map(|((platform, dependencies), base)| async move {
+    let steps = steps.map(|((platform, dependencies), base)| {
         let old = old.and_then(|lock| lock.platform(*platform));
-        let prefer = preferences(old, upgrade);
-        Step::resolve(project, *platform, dependencies, base, prefer, means).await
+        let asking = Asking {
+            prefer: preferences(old, upgrade),
+            builder: &builder,
+            means,
+        };
+        Step::resolve(project, *platform, dependencies, base, asking)
     });
     let mut steps = try_join_all(steps).await?;
     let told = align(&mut steps, progress).await;
@@ -95,11 +116,19 @@ pub(crate) async fn lock(
     Ok(lock)
 }
 
+/// What a platform is resolved with.
+struct Asking<'a> {
+    prefer: BTreeMap<String, String>,
+    builder: &'a Builder,
+    means: Means<'a>,
+}
+
 /// One platform, resolved.
 struct Step<'a> {
     platform: Platform,
     dependencies: &'a Dependencies,
     base: ResolvedBase,
+    builder: Builder,
     inputs: Digest,
     /// What was asked for and what came of it. None where nothing is asked for.
     wheels: Option<(Request, Resolution)>,
@@ -113,9 +142,14 @@ impl<'a> Step<'a> {
         platform: Platform,
         dependencies: &'a Dependencies,
         base: ResolvedBase,
-        prefer: BTreeMap<String, String>,
-        means: Means<'_>,
+        asking: Asking<'_>,
     ) -> anyhow::Result<Self> {
+        let Asking {
+            prefer,
+            builder,
+            means,
+        } = asking;
+        let builder = builder.of(dependencies).await?;
         let Asked {
             digest,
             any,
@@ -128,6 +162,7 @@ impl<'a> Step<'a> {
                 request.directory.clone_from(&project.directory);
                 request.timeout = means.fetcher.patience();
                 request.installed.clone_from(&base.installed);
+                request.builds.describe = Some(builder.describe());
                 let resolution = resolve::resolve(&request).await;
                 let resolution = resolution.with_context(|| failed(platform))?;
                 wheels = Some((request, resolution));
@@ -139,6 +174,7 @@ impl<'a> Step<'a> {
             platform,
             dependencies,
             base,
+            builder,
             inputs: digest,
             wheels,
             are_locked,
@@ -147,8 +183,8 @@ impl<'a> Step<'a> {
 
     async fn lock(self, project: &Project, means: Means<'_>) -> anyhow::Result<LockedPlatform> {
         let Self { platform, base, .. } = self;
-        let (mut wheels, mut reused) = (Vec::new(), Vec::new());
-        if let (Some(python), Some((_, resolution))) = (&base.python, self.wheels) {
+        let (mut wheels, mut reused, mut own) = (Vec::new(), Vec::new(), None);
+        if let (Some(python), Some((request, resolution))) = (&base.python, self.wheels) {
             check_replaced(project, python, &resolution)?;
             resolution
                 .warnings
@@ -166,11 +202,20 @@ impl<'a> Step<'a> {
             let needs = needs.map(|it| (it.name.clone(), it.dependencies.clone()));
             let needs = needs.collect();
             wheels = stream::iter(resolution.wheels)
-                .map(|wheel| locked(wheel, means.fetcher))
+                .map(|wheel| chosen(wheel, platform, &request.target, &self.builder, means))
                 .buffered(PARALLEL)
                 .try_collect()
                 .await
                 .with_context(|| failed(platform))?;
+            if self.dependencies.project.is_some() {
+                let origin = project_wheel::origin(&project.directory)?;
+                let (record, requires) = self.builder.wheel(&origin, None).await?;
+                record.check(&origin.what, platform, &request.target, means.store)?;
+                own = Some(LockedProject {
+                    name: origin.name.to_string(),
+                    requires,
+                });
+            }
             let allowed = &self.dependencies.allow_large;
             if let Some(text) = notes::size(platform, &wheels, &needs, allowed) {
                 means.progress.warn(&text);
@@ -187,10 +232,28 @@ impl<'a> Step<'a> {
             },
             debs: base.debs,
             wheels,
+            project: own,
             reused,
             layers: Vec::new(),
         })
     }
+}
+
+/// The wheel as the lock has it, built first where it is an sdist.
+async fn chosen(
+    pinned: Pinned,
+    platform: Platform,
+    target: &Target,
+    builder: &Builder,
+    means: Means<'_>,
+) -> anyhow::Result<LockedWheel> {
+    if !pinned.is_sdist {
+        return locked(pinned, means.fetcher).await;
+    }
+    let what = pinned.filename.clone();
+    let (wheel, record) = builder.locked(pinned).await?;
+    record.check(&what, platform, target, means.store)?;
+    Ok(wheel)
 }
 
 fn failed(platform: Platform) -> String {
@@ -419,14 +482,9 @@ fn no_python(project: &Project) -> Failure {
 }
 
 fn preferences(old: Option<&LockedPlatform>, upgrade: &Upgrade) -> BTreeMap<String, String> {
-    let kept = |name: &str| match upgrade {
-        Upgrade::Nothing => true,
-        Upgrade::Everything => false,
-        Upgrade::Package(package) => package != name,
-    };
     old.iter()
         .flat_map(|old| &old.wheels)
-        .filter(|wheel| kept(&wheel.name))
+        .filter(|wheel| upgrade.keeps(&wheel.name))
         .map(|wheel| (wheel.name.clone(), wheel.version.clone()))
         .collect()
 }
@@ -438,15 +496,7 @@ fn request(
     prefer: BTreeMap<String, String>,
     store: &Store,
 ) -> Result<Request, Failure> {
-    let target = Target {
-        arch: match platform {
-            Platform::Amd64 => Arch::X86_64,
-            Platform::Arm64 => Arch::Aarch64,
-            Platform::ArmV7 => Arch::Armv7l,
-        },
-        libc: libc(&python.libc)?,
-        python: python.version.clone(),
-    };
+    let target = target(platform, python)?;
     let mut request = Request::new(target, dependencies.inputs.clone(), store.index_cache());
     request.index = dependencies.indexes.clone();
     request.prefer = prefer;
@@ -455,6 +505,8 @@ fn request(
     request.overrides = policies.overrides;
     request.exclude = policies.exclude;
     request.formats = policies.formats;
+    request.builds.allowed = policies.build_from_source;
+    request.builds.prefer_binary = policies.prefer_binary;
     request.pre_releases = policies.pre_releases;
     request.require_hashes = policies.require_hashes;
     request.sources = policies.sources;
@@ -462,6 +514,19 @@ fn request(
         .allow_downgrade
         .clone_from(&dependencies.allow_downgrade);
     Ok(request)
+}
+
+/// What wheels have to fit on `platform`.
+pub(crate) fn target(platform: Platform, python: &LockedPython) -> Result<Target, Failure> {
+    Ok(Target {
+        arch: match platform {
+            Platform::Amd64 => Arch::X86_64,
+            Platform::Arm64 => Arch::Aarch64,
+            Platform::ArmV7 => Arch::Armv7l,
+        },
+        libc: libc(&python.libc)?,
+        python: python.version.clone(),
+    })
 }
 
 /// `glibc 2.41`, `musl 1.2`
@@ -484,7 +549,7 @@ fn libc(text: &str) -> Result<Libc, Failure> {
 }
 
 /// The wheel with its digest and size, which are learnt from its server where the index does not tell.
-async fn locked(wheel: Pinned, fetcher: &Fetcher) -> anyhow::Result<LockedWheel> {
+pub(crate) async fn locked(wheel: Pinned, fetcher: &Fetcher) -> anyhow::Result<LockedWheel> {
     let mut digest = wheel.sha256.as_deref().map(Digest::from_hex).transpose()?;
     let mut size = wheel.size;
     if digest.is_some() && size.is_none() {
@@ -513,5 +578,6 @@ async fn locked(wheel: Pinned, fetcher: &Fetcher) -> anyhow::Result<LockedWheel>
         sha256: Hex(digest),
         size,
         requested: wheel.requested,
+        sdist: None,
     })
 }

@@ -124,6 +124,9 @@ pub(crate) fn supplies(
                 .iter()
                 .filter_map(|wheel| Supply::of(Kind::Wheel, wheel.download())),
         );
+        // The project is built where the image is: its sources are there.
+        let requires = platform.project.iter().flat_map(|it| &it.requires);
+        found.extend(requires.filter_map(|it| Supply::of(Kind::Wheel, it.download())));
     }
     let mut known = BTreeMap::new();
     for supply in found {
@@ -198,6 +201,11 @@ impl Vendored {
             path: path.to_owned(),
             reader: Arc::new(reader),
         })
+    }
+
+    /// Whether it has the blob.
+    pub(crate) fn has(&self, digest: &Digest) -> bool {
+        self.reader.blob(digest).is_ok()
     }
 }
 

@@ -18,6 +18,7 @@ use crate::diagnose;
 use crate::error::{Error, NotAWheel, Place};
 use crate::input::{Entry, Inputs};
 use crate::request::Request;
+use crate::sdists::Sdists;
 use crate::uv::environment;
 
 /// The requirements of the inputs and of the request itself.
@@ -67,7 +68,7 @@ impl Entries {
     }
 
     /// Refuses what is no wheel, unless its marker excludes it anyway, or something else stands for it.
-    pub(crate) fn check(&self, markers: &MarkerEnvironment) -> Result<(), Error> {
+    pub(crate) fn check(&self, markers: &MarkerEnvironment, sdists: &Sdists) -> Result<(), Error> {
         let overridden: BTreeSet<_> = self
             .overrides
             .iter()
@@ -100,6 +101,11 @@ impl Entries {
                     ext: DistExtension::Wheel,
                     ..
                 } => continue,
+                RequirementSource::Url { .. } | RequirementSource::Path { .. }
+                    if sdists.allow(&entry.requirement.name) =>
+                {
+                    continue;
+                }
                 RequirementSource::Url { .. } | RequirementSource::Path { .. } => {
                     NotAWheel::Archive
                 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::downgrade::Downgrade;
 use crate::locked::UnfitLock;
 use crate::misfit::NoCompatibleWheel;
+use crate::sdists::DescribeError;
 use crate::target::Target;
 
 /// Why there is no resolution.
@@ -78,10 +79,19 @@ pub enum Error {
     },
 
     /// Packages that are needed, and that must not come from wheels.
-    #[error("no-binary rules out wheels of {}, and only wheels can be installed", packages.join(", "))]
+    #[error("no-binary rules out wheels of {}, and nothing allows to build them", packages.join(", "))]
     NoBinary {
         /// Their names, sorted. At least one.
         packages: Vec<String>,
+    },
+
+    /// An sdist that can't be looked into.
+    #[error("{filename} is needed, and what it requires is not known")]
+    Sdist {
+        /// Its file name.
+        filename: String,
+        /// Why.
+        source: DescribeError,
     },
 
     /// An index or find-links location that is no URL.
@@ -185,7 +195,7 @@ impl Error {
             Self::Downgrade(error) => return Some(error.hint()),
             Self::NotAWheel { kind, .. } => return Some(kind.hint()),
             Self::NoBinary { .. } => {
-                "take them out of no-binary (in requirements files: `--no-binary`): this version builds nothing from sources"
+                "allow it with `build-from-source`, which lists names, or take them out of no-binary (in requirements files: `--no-binary`)"
             }
             Self::RequiresPython { .. } => "use a base image with another Python version",
             Self::PackageNotFound { .. } => "check the spelling, or name the index that has it",
@@ -253,8 +263,12 @@ impl NotAWheel {
                     .to_owned();
             }
         };
+        let allow = match self {
+            Self::Archive => "allow it with `build-from-source`, or ",
+            _ => "",
+        };
         format!(
-            "build a wheel from {source} (`python -m build --wheel`) and require that file, here or \
+            "{allow}build a wheel from {source} (`python -m build --wheel`) and require that file, here or \
              with `overrides = [\"NAME @ ./dist/NAME-1.0-py3-none-any.whl\"]`"
         )
     }

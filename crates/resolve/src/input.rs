@@ -83,6 +83,7 @@ pub struct Inputs {
     /// Where the project runs, as `[tool.uv] environments` says. Empty where nothing is said.
     pub(crate) environments: Vec<MarkerTree>,
     pub(crate) formats: Vec<FormatOption>,
+    pub(crate) prefer_binary: bool,
     pub(crate) requires_python: Vec<(PathBuf, VersionSpecifiers)>,
     pub(crate) warnings: Vec<String>,
     pub(crate) lock: Option<LockFile>,
@@ -181,6 +182,11 @@ impl Inputs {
         lines(&self.constraints)
     }
 
+    /// The indexes that the files name. URLs may hold credentials.
+    pub fn indexes(&self) -> &Indexes {
+        &self.index
+    }
+
     /// The URLs that the files name: of indexes, of pages with links, of wheels. They may hold
     /// credentials.
     pub fn locations(&self) -> Vec<String> {
@@ -209,6 +215,12 @@ impl Inputs {
     /// What a reader should know about the files. Sorted.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// The options of the files that mean something where packages may be built from sources, as a
+    /// text. Where none may, [`Inputs::fingerprint`] has all that counts.
+    pub fn format_options(&self) -> String {
+        format!("{:?} {}", self.formats, self.prefer_binary)
     }
 
     /// All that was read, as a text that is the same whenever it means the same: in another order,

@@ -299,6 +299,10 @@ impl NoCompatibleWheel {
         );
         match self.other_base() {
             Some(base) => format!("{base}, or {build}"),
+            None if self.wheels_seen.is_empty() => format!(
+                "allow its sources to be built with `build-from-source = [\"{}\"]`, or {build}",
+                self.package
+            ),
             None => build,
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::formats::Formats;
 use crate::input::Input;
+use crate::sdists::Builds;
 use crate::target::Target;
 
 /// What to resolve, for which target, from which indexes.
@@ -27,6 +28,8 @@ pub struct Request {
     pub exclude: Vec<String>,
     /// Which packages may not come from wheels. Options of requirements files add to it.
     pub formats: Formats,
+    /// What may come from sources.
+    pub builds: Builds,
     /// Whether versions before a release are as good as others, as with pip's `--pre`.
     pub pre_releases: bool,
     /// Whether every package must have a hash in the inputs.
@@ -63,6 +66,7 @@ impl Request {
             directory: std::env::current_dir().unwrap_or_default(),
             exclude: Vec::new(),
             formats: Formats::default(),
+            builds: Builds::default(),
             pre_releases: false,
             require_hashes: false,
             sources: BTreeMap::new(),

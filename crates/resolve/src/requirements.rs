@@ -1,7 +1,7 @@
 //! Requirements files, in pip's format, read by uv.
 //!
 //! Follows pip's reference, Requirements File Format. Options of the installer's own, such as
-//! `--trusted-host`, are named in a warning; `--prefer-binary` asks for what happens anyway.
+//! `--trusted-host`, are named in a warning; `--prefer-binary` matters where something may be built from sources.
 
 use std::collections::BTreeSet;
 use std::error::Error as _;
@@ -76,6 +76,7 @@ pub(crate) async fn read(path: &Path, inputs: &mut Inputs) -> Result<(), Error> 
     inputs.require_hashes |= file.require_hashes;
     let mut lines = Vec::new();
     in_order(&absolute, &contents, &mut BTreeSet::new(), &mut lines)?;
+    inputs.prefer_binary |= lines.iter().any(|line| line.trim() == "--prefer-binary");
     if lines.iter().any(|line| line.trim() == "--pre") {
         inputs.pre_releases = Some(PrereleaseMode::Allow);
     }

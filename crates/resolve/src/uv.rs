@@ -4,6 +4,7 @@
 //! proxies and certificates from the environment (`HTTPS_PROXY`, `SSL_CERT_FILE`), and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -34,8 +35,9 @@ use crate::installed::Installed;
 use crate::provider::{Log, Provider};
 use crate::request::{Indexes, Request};
 use crate::resolution::{Pinned, Resolution};
+use crate::sdists::Sdists;
 use crate::solution::{Solution, sha256s};
-use crate::{diagnose, downgrade, entries, locked};
+use crate::{diagnose, downgrade, entries, locked, provider, sdists};
 
 /// How many requests to indexes are under way at a time.
 pub(crate) const CONCURRENT_REQUESTS: usize = 50;
@@ -49,18 +51,35 @@ pub async fn resolve(request: &Request) -> Result<Resolution, Error> {
     if let Some(lock) = &inputs.lock {
         return locked::resolve(request, lock);
     }
-    let engine = Engine::new(request, &inputs).await?;
+    let mut engine = Engine::new(request, &inputs).await?;
     let tags = request.target.uv_tags()?;
-    match engine.solve(Some(&tags)).await {
-        Ok(solution) => {
-            let wanted = solution.wanted(&engine);
-            let resolution = solution.resolution(&engine)?;
-            downgrade::check(&engine, &tags, &resolution, &wanted).await?;
-            check_formats(&engine, &resolution)?;
-            Ok(resolution)
+    loop {
+        let error = match engine.solve(Some(&tags)).await {
+            Ok(solution) => return check(&engine, &tags, &solution).await,
+            Err(error) => error,
+        };
+        if let Some(error) = engine.sdists.failure() {
+            return Err(error);
         }
-        Err(error) => Err(diagnose::explain(&engine, &tags, error).await),
+        let involved = sdists::involved(&error);
+        let error = diagnose::explain(&engine, &tags, error).await;
+        let lacking = match &error {
+            Error::NoCompatibleWheel(error) => PackageName::from_str(&error.package).ok(),
+            _ => None,
+        };
+        if !engine.sdists.relent(lacking.as_ref(), &involved) {
+            return Err(error);
+        }
     }
+}
+
+/// The resolution, if it is one that may be.
+async fn check(engine: &Engine<'_>, tags: &Tags, solution: &Solution) -> Result<Resolution, Error> {
+    let wanted = solution.wanted(engine);
+    let resolution = solution.resolution(engine)?;
+    downgrade::check(engine, tags, &resolution, &wanted).await?;
+    check_formats(engine, &resolution)?;
+    Ok(resolution)
 }
 
 /// All that stays the same between runs of the resolver.
@@ -75,6 +94,7 @@ pub(crate) struct Engine<'a> {
     pub(crate) find_links: FlatIndexEntries,
     pub(crate) entries: Entries,
     pub(crate) installed: Installed,
+    pub(crate) sdists: Sdists,
     manifest: Manifest,
     hasher: HashStrategy,
     /// The one index that a package comes from.
@@ -88,7 +108,8 @@ impl<'a> Engine<'a> {
         let markers = request.target.markers()?;
         check_python(request, inputs)?;
         let entries = Entries::gather(request, inputs)?;
-        entries.check(&markers)?;
+        let sdists = Sdists::new(request, inputs)?;
+        entries.check(&markers, &sdists)?;
         let locations = locations(&request.index, &inputs.index)?;
         let cache = Cache::from_path(&request.cache)
             .init()
@@ -112,6 +133,7 @@ impl<'a> Engine<'a> {
             installed: Installed::gather(request, inputs, &entries, &markers),
             sources: sources(&request.sources, &entries, &markers)?,
             entries,
+            sdists,
             markers,
             client,
             cached,
@@ -123,6 +145,8 @@ impl<'a> Engine<'a> {
     /// Runs the resolver, until it has asked the indexes for all that it must. Without tags, every
     /// wheel counts as compatible.
     pub(crate) async fn solve(&self, tags: Option<&Tags>) -> Result<Solution, ResolveError> {
+        // What failed in a run that only looked around is no longer of interest.
+        drop(self.sdists.failure());
         let requirements = self.entries.holding(&self.markers);
         let mut asked = self
             .installed
@@ -149,36 +173,39 @@ impl<'a> Engine<'a> {
         let versions = RequiresPython::greater_than_equal_version(version);
         let python = PythonRequirement::from_marker_environment(&self.markers, versions.clone());
         let context = &self.context;
-        let find_links = FlatIndex::from_entries(
-            self.find_links.clone(),
-            tags,
-            &self.hasher,
-            context.build_options(),
-        );
         let index = InMemoryIndex::default();
         let environment = environment(&self.markers);
         let options = OptionsBuilder::new()
             .build_options(context.build_options().clone())
             .prerelease(self.pre_releases())
             .build();
-        let indexes = DefaultResolverProvider::new(
-            DistributionDatabase::new(
-                &self.client,
-                context,
-                Arc::new(Semaphore::new(CONCURRENT_REQUESTS)),
-            ),
-            &find_links,
-            tags,
-            &versions,
-            AllowedYanks::from_manifest(&self.manifest, &environment, options.dependency_mode),
-            &self.hasher,
-            options.exclude_newer.clone(),
-            context.locations(),
-            context.build_options(),
-            context.capabilities(),
-        );
+        let requests = Arc::new(Semaphore::new(CONCURRENT_REQUESTS));
+        let by_format = [context.build_options(), &context.either, &context.sdists];
+        let find_links = by_format.map(|formats| {
+            FlatIndex::from_entries(self.find_links.clone(), tags, &self.hasher, formats)
+        });
+        let indexes = |n: usize| {
+            let formats = by_format[n];
+            DefaultResolverProvider::new(
+                DistributionDatabase::new(&self.client, context, Arc::clone(&requests)),
+                &find_links[n],
+                tags,
+                &versions,
+                AllowedYanks::from_manifest(&self.manifest, &environment, options.dependency_mode),
+                &self.hasher,
+                options.exclude_newer.clone(),
+                context.locations(),
+                formats,
+                context.capabilities(),
+            )
+        };
         let provider = Provider {
-            indexes,
+            indexes: provider::Indexes {
+                wheels: indexes(0),
+                either: indexes(1),
+                sdists: indexes(2),
+            },
+            sdists: &self.sdists,
             installed: &self.installed,
             asked,
             markers: &self.markers,
@@ -225,7 +252,10 @@ impl<'a> Engine<'a> {
     /// the request allows it.
     pub(crate) fn is_guarded(&self, pinned: &Pinned) -> bool {
         let named = |names: &[PackageName]| names.iter().any(|name| name.as_ref() == pinned.name);
-        pinned.index.is_some() && !named(&self.free)
+        // Of what may be built, the newest version is chosen, or a wheel where one is preferred.
+        let may_be_built =
+            PackageName::from_str(&pinned.name).is_ok_and(|name| self.sdists.allow(&name));
+        pinned.index.is_some() && !named(&self.free) && !may_be_built
     }
 
     /// Checks a wheel against the hashes that the inputs require of it. Where neither index nor
@@ -277,7 +307,8 @@ fn check_formats(engine: &Engine<'_>, resolution: &Resolution) -> Result<(), Err
     let formats = engine.request.formats.extended(&engine.inputs.formats);
     let wheels = resolution.wheels.iter();
     // A wheel that is named by its URL was not chosen among formats.
-    let refused = wheels.filter(|it| it.index.is_some() && !formats.allow_wheel(&it.name));
+    let refused =
+        wheels.filter(|it| !it.is_sdist && it.index.is_some() && !formats.allow_wheel(&it.name));
     let packages: Vec<String> = refused.map(|wheel| wheel.name.clone()).collect();
     if packages.is_empty() {
         return Ok(());

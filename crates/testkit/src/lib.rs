@@ -13,6 +13,7 @@ mod index;
 mod materialise;
 mod recorded;
 mod registry;
+mod sdist;
 mod server;
 mod signing;
 mod wheel;
@@ -31,6 +32,7 @@ pub use registry::{
     Access, Host, Kind, Profile, Registry, RegistryFault, RegistryRequest, RetryAfter, Site, When,
     profiles,
 };
+pub use sdist::SdistBuilder;
 pub use server::{Served, Server};
 pub use signing::ArchiveKey;
 pub use wheel::WheelBuilder;

@@ -29,6 +29,7 @@ use crate::place::{Document, Images, Location, Place, sha256};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::project::{Base, Project};
+use crate::project_wheel;
 use crate::registries::Registries;
 use crate::resolving::Means;
 use crate::store::Store;
@@ -79,9 +80,10 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> anyhow::Result<ExitCode
     }
     let lock = lock(&project, &platforms, IfStale::Fail, means)?;
     let locked = platforms.iter().filter_map(|it| lock.platform(*it));
-    let plans = locked
+    let mut plans = locked
         .map(|locked| Plan::new(&project, locked))
         .collect::<Result<Vec<_>, _>>()?;
+    project_wheel::complete(&mut plans, &project, &fetcher, &progress)?;
     let workshop = Workshop {
         project: &project,
         store: &store,

@@ -64,9 +64,12 @@ pub(crate) struct DependenciesTable {
     pub(crate) groups: Vec<String>,
     pub(crate) only_binary: Vec<String>,
     pub(crate) no_binary: Vec<String>,
-    /// What happens anyway as long as nothing is built from sources.
+    /// Any wheel that fits is better than any sdist.
     pub(crate) prefer_binary: bool,
+    /// Packages that may be built from sdists, or `:all:`.
     pub(crate) build_from_source: Vec<String>,
+    /// How the project itself is installed; files of it are `[[app]]` tables' affair.
+    pub(crate) project: Option<InstallProject>,
     /// Requirements, or files of them, that limit versions.
     pub(crate) constraints: Vec<String>,
     /// Requirements that replace those of the same name.
@@ -127,6 +130,14 @@ pub(crate) enum Versions {
     Aligned,
     /// Each has its own.
     Independent,
+}
+
+/// How the project itself is installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum InstallProject {
+    /// As the wheel that its build backend makes.
+    Wheel,
 }
 
 /// What a faulty RECORD of a wheel means.

@@ -12,7 +12,9 @@ use oci::{Encoder, Platform, TreePath};
 use registry::Reference;
 use uv_normalize::PackageName;
 
-pub(crate) use config::{Allowed, ConfigTable, DependenciesTable, MirrorTable, Record, Versions};
+pub(crate) use config::{
+    Allowed, ConfigTable, DependenciesTable, InstallProject, MirrorTable, Record, Versions,
+};
 pub(crate) use debian::{Debian, Repository};
 
 use crate::credentials::Credentials;
@@ -92,6 +94,8 @@ pub(crate) struct Dependencies {
     pub(crate) inputs: Vec<resolve::Input>,
     pub(crate) indexes: resolve::Indexes,
     pub(crate) policies: Policies,
+    /// How the project itself is installed, where it is.
+    pub(crate) project: Option<InstallProject>,
     pub(crate) versions: Versions,
     /// With what they need.
     pub(crate) allow_large: Allowed,
@@ -113,6 +117,9 @@ pub(crate) struct Policies {
     pub(crate) formats: resolve::Formats,
     /// The packages and `:all:` that `no-binary` names.
     pub(crate) no_binary: Vec<String>,
+    pub(crate) prefer_binary: bool,
+    /// Normalised names of packages that may be built from sdists, or `:all:`.
+    pub(crate) build_from_source: Vec<String>,
     pub(crate) pre_releases: bool,
     pub(crate) require_hashes: bool,
     /// Normalised name to the URL of an index.
@@ -412,6 +419,7 @@ impl Checker {
                 no_index: false,
             },
             policies: self.policies(table)?,
+            project: table.project,
             versions: table.versions,
             allow_large: self.allowed("allow-large", &table.allow_large)?,
             allow_divergence: self.allowed("allow-divergence", &table.allow_divergence)?,
@@ -441,11 +449,6 @@ impl Checker {
     }
 
     fn policies(&self, table: &DependenciesTable) -> Result<Policies, Failure> {
-        if let [first, ..] = &table.build_from_source[..] {
-            return Err(self
-                .fault(&format!("[dependencies] build-from-source: `{first}`"))
-                .hint("building from sources is not available in this version: build a wheel elsewhere and name its directory with find-links"));
-        }
         let name = |key: &str, text: &str| self.package(key, text);
         let (mut formats, is_all) = (resolve::Formats::default(), |it: &String| it == ":all:");
         if table.only_binary.iter().any(is_all) && table.no_binary.iter().any(is_all) {
@@ -475,6 +478,25 @@ impl Checker {
                 formats.no_binary(&value);
             }
         }
+        let build = table.build_from_source.iter().map(|it| match it.as_str() {
+            ":all:" => Ok(it.clone()),
+            it => name("build-from-source", it),
+        });
+        let build_from_source = build.collect::<Result<Vec<_>, Failure>>()?;
+        let only_binary = table
+            .only_binary
+            .iter()
+            .map(|it| resolve::normalize_name(it));
+        if let Some(both) = only_binary
+            .flatten()
+            .find(|it| build_from_source.contains(it))
+        {
+            return Err(self
+                .fault(&format!(
+                    "[dependencies] only-binary and build-from-source both have `{both}`"
+                ))
+                .hint("keep one of them: only-binary forbids what build-from-source allows"));
+        }
         let exclude = table.exclude.iter().map(|it| name("exclude", it));
         let sources = table.sources.iter();
         let sources = sources.map(|(it, url)| Ok((name("sources", it)?, url.clone())));
@@ -484,6 +506,8 @@ impl Checker {
             exclude: exclude.collect::<Result<_, Failure>>()?,
             formats,
             no_binary: table.no_binary.clone(),
+            prefer_binary: table.prefer_binary,
+            build_from_source,
             pre_releases: table.pre_releases,
             require_hashes: table.require_hashes,
             sources: sources.collect::<Result<_, Failure>>()?,

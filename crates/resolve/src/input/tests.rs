@@ -246,7 +246,8 @@ fn messy_files() {
         let outcome = read(&[input]).and_then(|inputs| {
             let request = harness.request(crate::harness::arm64(), Vec::new());
             let entries = crate::entries::Entries::gather(&request, &inputs)?;
-            entries.check(&request.target.markers()?)?;
+            let sdists = crate::sdists::Sdists::new(&request, &inputs)?;
+            entries.check(&request.target.markers()?, &sdists)?;
             Ok(inputs)
         });
         told.push(match outcome {
