@@ -37,7 +37,7 @@ fn oci_knows_no_network_no_python_no_debian() {
 #[test]
 fn uv_lives_in_resolve_alone() {
     for name in [
-        "oci", "wheel", "deb", "facts", "registry", "oxcart", "testkit",
+        "oci", "wheel", "deb", "facts", "contents", "check", "registry", "oxcart", "testkit",
     ] {
         for dependency in dependencies(name) {
             let leaf = LEAVES.contains(&dependency.as_str());
@@ -51,7 +51,7 @@ fn uv_lives_in_resolve_alone() {
 
 #[test]
 fn wheel_deb_and_facts_know_no_network() {
-    for name in ["wheel", "deb", "facts"] {
+    for name in ["wheel", "deb", "facts", "contents", "check"] {
         for dependency in dependencies(name) {
             let network = ["reqwest", "hyper", "tokio"].contains(&dependency.as_str());
             assert!(!network, "{name} imports {dependency}");
@@ -70,7 +70,9 @@ fn the_registry_client_knows_no_python_and_no_debian() {
 /// `registry` alone does, where the user has configured a credential helper.
 #[test]
 fn no_crate_of_a_build_spawns_a_process() {
-    for name in ["oci", "wheel", "deb", "facts", "resolve", "oxcart"] {
+    for name in [
+        "oci", "wheel", "deb", "facts", "contents", "check", "resolve", "oxcart",
+    ] {
         let mut directories = vec![workspace().join("crates").join(name).join("src")];
         let mut files = 0;
         while let Some(directory) = directories.pop() {

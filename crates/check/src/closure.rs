@@ -396,7 +396,8 @@ impl<'a> Prover<'a> {
         };
         let finding = self
             .image
-            .finding(severity, Code::MissingLibrary, file, message);
+            .finding(severity, Code::MissingLibrary, file, message)
+            .about(library);
         match reason {
             Some(reason) => finding.hint(format!("rule: {reason}")),
             None => finding.hint(self.remedy(file, library)),

@@ -47,6 +47,7 @@ fn on(severity: Severity, code: Code, field: &str, message: String) -> Finding {
         code,
         path: field.to_owned(),
         owner: None,
+        subject: None,
         message,
         hint: None,
     }

@@ -738,6 +738,52 @@ fn a_file_that_two_packages_own() {
 }
 
 #[test]
+fn a_package_of_python_that_debian_installed() {
+    let mut image = Image::good("arm64");
+    let info = "usr/lib/python3/dist-packages/six-1.0.egg-info";
+    image.text(
+        &format!("{info}/PKG-INFO"),
+        "Name: six\nVersion: 1.0\nRequires-Dist: gone\n",
+    );
+    image.text(
+        "var/lib/dpkg/status.d/python3-six",
+        "Package: python3-six\nVersion: 1.0-1\n",
+    );
+    image.text(
+        "var/lib/dpkg/status.d/python3-six.md5sums",
+        &format!("0  {info}/PKG-INFO\n"),
+    );
+    assert_eq!(
+        image.check().findings,
+        [],
+        "the environment does not see it"
+    );
+    image.text(
+        "opt/venv/pyvenv.cfg",
+        "include-system-site-packages = true\n",
+    );
+    says(
+        &image.only(Severity::Note, Code::MissingRequirement),
+        &["rule: ", "requires gone"],
+    );
+}
+
+#[test]
+fn what_a_project_replaces_is_a_note() {
+    let mut image = Image::good("arm64");
+    let metadata = format!("{SITE}/demo-1.0.dist-info/METADATA");
+    image.text(
+        &metadata,
+        "Name: demo\nVersion: 1.0\nRequires-Dist: Gone.Away\n",
+    );
+    let mut report = image.check();
+    report.waive(|name| name == "other");
+    assert_eq!(report.faults().count(), 1);
+    report.waive(|name| name == "gone-away");
+    assert_eq!((report.faults().count(), report.notes().count()), (0, 1));
+}
+
+#[test]
 fn users_and_directories() {
     let mut image = Image::good("arm64");
     image.config.user = "nobody".to_owned();

@@ -1,5 +1,7 @@
 //! What layers hold, kept in the store by their diff_id: a layer is looked into once.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -8,8 +10,8 @@ use std::thread;
 use anyhow::Context;
 use contents::Listing;
 use futures::{StreamExt, TryStreamExt, stream};
-use oci::DiffId;
 use oci::layer::Layer;
+use oci::{DiffId, Digest};
 use serde::{Deserialize, Serialize};
 
 use crate::base;
@@ -79,17 +81,23 @@ pub(crate) async fn of_place(
         .await
 }
 
-/// The listings of layers that were built, in their order: of those that are not known, the blob is made from
+/// The listings of layers that were built, by their diff_id. Of those that are not known, the blob is made from
 /// its map and read at the same time.
-pub(crate) fn of_built(
+pub(crate) fn of_built<'a>(
     store: &Store,
-    layers: &[&BuiltLayer],
+    layers: impl Iterator<Item = &'a BuiltLayer>,
     threads: NonZeroUsize,
-) -> anyhow::Result<Vec<Arc<Listing>>> {
-    in_parallel(layers, threads, |built| {
+) -> anyhow::Result<BTreeMap<Digest, Arc<Listing>>> {
+    let layers: BTreeMap<Digest, &BuiltLayer> = layers
+        .map(|built| (built.record.layer.diff_id.0, built))
+        .collect();
+    let mut layers: Vec<_> = layers.into_values().collect();
+    // The longest one should not begin last.
+    layers.sort_by_key(|built| Reverse(built.record.layer.size));
+    let listings = in_parallel(&layers, threads, |built| {
         let layer = &built.record.layer;
         if let Some(listing) = known(store, &layer.diff_id) {
-            return Ok(listing);
+            return Ok((layer.diff_id.0, listing));
         }
         let (reader, mut writer) = io::pipe()?;
         let (listing, written) = thread::scope(|scope| {
@@ -99,6 +107,7 @@ pub(crate) fn of_built(
         });
         // Where the blob could not be made, that is why it could not be read.
         written.map_err(|_| anyhow::anyhow!("the thread that made a blob ended early"))??;
-        keep(store, &layer.diff_id, listing?)
-    })
+        Ok((layer.diff_id.0, keep(store, &layer.diff_id, listing?)?))
+    })?;
+    Ok(listings.into_iter().collect())
 }

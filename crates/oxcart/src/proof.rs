@@ -9,14 +9,16 @@ use oci::layer::Layer;
 use oci::{Digest, Platform};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use uv_normalize::PackageName;
 
 use crate::base::Bases;
-use crate::build::{Built, BuiltImage};
+use crate::build::{Built, BuiltImage, in_parallel};
 use crate::diagnostics::Failure;
 use crate::fetch::Fetcher;
 use crate::listings;
-use crate::place::{Location, Place};
+use crate::place::Place;
 use crate::progress::Progress;
+use crate::project::Project;
 use crate::store::Store;
 
 /// What is kept.
@@ -86,16 +88,42 @@ pub(crate) async fn of_place(
 /// Proves images that were built, before they go anywhere: one that would not load is an error.
 pub(crate) fn of_built(
     built: &Built,
-    base: Option<&Location>,
+    project: &Project,
     bases: Bases<'_>,
     fetcher: &Fetcher,
     threads: NonZeroUsize,
 ) -> anyhow::Result<()> {
+    let subjects = built
+        .images
+        .iter()
+        .map(Subject::new)
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let unknown = subjects
+        .iter()
+        .filter(|it| known(bases.store, &it.key).is_none());
+    let own = unknown.flat_map(|it| &it.image.layers);
+    let listings = listings::of_built(bases.store, own, threads)?;
+    let reports = in_parallel(&subjects, threads, |it| {
+        if let Some(report) = known(bases.store, &it.key) {
+            return Ok(report);
+        }
+        let mut layers = match (&it.image.base, project.base.location()) {
+            (Some(locked), Some(location)) => {
+                let place = bases.pinned(location, locked)?;
+                fetcher.wait(listings::of_place(bases.store, &place, &locked.layers))?
+            }
+            _ => Vec::new(),
+        };
+        let own = it.image.layers.iter();
+        layers.extend(own.map(|it| Arc::clone(&listings[&it.record.layer.diff_id.0])));
+        prove(bases.store, &it.key, &layers, &it.config, it.image.platform)
+    })?;
     let mut faults = 0;
-    for image in &built.images {
-        let report = of_image(image, base, bases, fetcher, threads)?;
+    for (it, mut report) in subjects.iter().zip(reports) {
+        let platform = it.image.platform;
+        report.waive(|name| is_replaced(project, platform, name));
         faults += report.faults().count();
-        tell(image.platform, &report, bases.progress);
+        tell(platform, &report, bases.progress);
     }
     match faults {
         0 => Ok(()),
@@ -104,39 +132,51 @@ pub(crate) fn of_built(
     }
 }
 
+/// An image that was built, and what its proof is known by.
+struct Subject<'a> {
+    image: &'a BuiltImage,
+    config: Config,
+    key: Digest,
+}
+
+impl<'a> Subject<'a> {
+    fn new(image: &'a BuiltImage) -> anyhow::Result<Self> {
+        let document: Map<String, Value> = serde_json::from_slice(&image.image.config)?;
+        let config = config(&document)?;
+        let own = image.layers.iter().map(|layer| &layer.record.layer);
+        let key = key(
+            image.base_layers().iter().chain(own),
+            &config,
+            image.platform,
+        )?;
+        Ok(Self { image, config, key })
+    }
+}
+
+/// Whether the project replaces what packages require under this name, or leaves it out.
+fn is_replaced(project: &Project, platform: Platform, name: &str) -> bool {
+    let Some(dependencies) = project.dependencies(platform) else {
+        return false;
+    };
+    let policies = &dependencies.policies;
+    let mut names = policies
+        .overrides
+        .iter()
+        .chain(&policies.exclude)
+        .map(|text| {
+            let end = text.find(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_' | '.'));
+            &text[..end.unwrap_or(text.len())]
+        });
+    names.any(|it| {
+        it.parse::<PackageName>()
+            .is_ok_and(|it| it.as_ref() == name)
+    })
+}
+
 fn refusal(what: &str) -> anyhow::Error {
     Failure::new(format!("{what} in the image: nothing was written or pushed"))
         .hint("mend what is named above; with --no-check the image is built as it is, and `oxcart check` shows all there is to say of it")
         .into()
-}
-
-fn of_image(
-    image: &BuiltImage,
-    base: Option<&Location>,
-    bases: Bases<'_>,
-    fetcher: &Fetcher,
-    threads: NonZeroUsize,
-) -> anyhow::Result<Report> {
-    let document: Map<String, Value> = serde_json::from_slice(&image.image.config)?;
-    let config = config(&document)?;
-    let own: Vec<_> = image.layers.iter().collect();
-    let all = || {
-        let own = own.iter().map(|layer| &layer.record.layer);
-        image.base_layers().iter().chain(own)
-    };
-    let key = key(all(), &config, image.platform)?;
-    if let Some(report) = known(bases.store, &key) {
-        return Ok(report);
-    }
-    let mut listings = match (&image.base, base) {
-        (Some(locked), Some(location)) => {
-            let place = bases.pinned(location, locked)?;
-            fetcher.wait(listings::of_place(bases.store, &place, &locked.layers))?
-        }
-        _ => Vec::new(),
-    };
-    listings.extend(listings::of_built(bases.store, &own, threads)?);
-    prove(bases.store, &key, &listings, &config, image.platform)
 }
 
 /// Faults in full, notes by their number.
