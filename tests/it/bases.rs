@@ -25,8 +25,8 @@ index = "$INDEX"
 [config]
 user = "nonroot"
 env = { FROM_BASE = "yes" }
-entrypoint = ["/opt/venv/bin/python"]
-cmd = ["-m", "base"]
+entrypoint = ["/opt/venv/bin/python", "-c", "pass"]
+cmd = ["base"]
 labels = { of = "base" }
 "#;
 
@@ -132,7 +132,7 @@ fn what_the_base_has_is_kept() {
         assert_eq!(config["User"], "nonroot", "the base's");
         assert_eq!(
             config["Entrypoint"],
-            json!(["/opt/venv/bin/python"]),
+            json!(["/opt/venv/bin/python", "-c", "pass"]),
             "the base's"
         );
         assert_eq!(config["Cmd"], json!(["--port", "8000"]), "the project's");
@@ -366,7 +366,8 @@ fn wheels_for_musl_go_on_a_base_with_musl() {
         project.index.add(&musl);
     }
     let base = registry.reference("library/alpine:1");
-    project.configure(&STANDARD.replace("debian:trixie", &base));
+    let on_musl = STANDARD.replace("debian:trixie", &base);
+    project.configure(&on_musl.replace("\"nonroot\"", "\"65532\""));
     project
         .context
         .succeeds(["build", "--push", "--name", &registry.reference("team/app")]);

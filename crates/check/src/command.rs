@@ -61,9 +61,10 @@ fn run(image: &Image<'_>, field: &str, words: &[&str], findings: &mut Vec<Findin
     let found = match image.program(program) {
         Program::Found(found) => found,
         Program::Missing => {
-            let looked = match program.contains('/') {
-                true => String::new(),
-                false => format!(" in {}", image.path().collect::<Vec<_>>().join(":")),
+            let looked = if program.contains('/') {
+                String::new()
+            } else {
+                format!(" in {}", image.path().collect::<Vec<_>>().join(":"))
             };
             findings.push(
                 fault(
@@ -156,10 +157,13 @@ fn run_module(
 ) {
     let directories = importable(image, &[]);
     let main = format!("{module}.__main__");
-    let is_file = modules::find(image, &directories, module).is_some();
-    let runs = modules::find(image, &directories, &main).is_some();
-    if !is_file && !runs {
-        let message = format!("runs the module {module}, which is not there");
+    let there = |name: &str| modules::find(image, &directories, name).is_some();
+    let is_package = there(&format!("{module}.__init__"));
+    // Of a package, its `__main__` is run.
+    let runs = there(&main) || !is_package && there(module);
+    if !runs {
+        let message =
+            format!("runs the module {module}, and there is no such module that can be run");
         findings.push(
             on(Severity::Fault, Code::MissingModule, field, message).hint(
                 "add the package that has it to the requirements, or the module with [[app]]",

@@ -2,6 +2,7 @@
 //! named after the fault.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -139,7 +140,7 @@ impl Image {
         let mut record = format!("{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n");
         for (path, bytes) in files {
             let hash = URL_SAFE_NO_PAD.encode(oci::Digest::of(bytes).as_bytes());
-            record += &format!("{path},sha256={hash},\n");
+            writeln!(record, "{path},sha256={hash},").unwrap();
             if !path.starts_with("..") {
                 self.file(&format!("{SITE}/{path}"), bytes.to_vec());
             }
@@ -392,6 +393,33 @@ fn a_missing_libgomp() {
 }
 
 #[test]
+fn a_library_that_python_code_opens_by_name() {
+    let mut image = Image::good("arm64");
+    image.wheel(
+        "python_magic",
+        "",
+        "py3-none-any",
+        &[("magic/__init__.py", b"")],
+    );
+    says(
+        &image.fault(Code::MissingLibrary),
+        &["opens libmagic.so.1 by name", "libmagic1t64"],
+    );
+    image.file(
+        "usr/lib/aarch64-linux-gnu/libmagic.so.1",
+        ElfBuilder::new("arm64").build(),
+    );
+    assert_eq!(image.check().findings, []);
+    image.wheel(
+        "soundfile",
+        "",
+        "py3-none-any",
+        &[("_soundfile_data/libsndfile_arm64.so", b"")],
+    );
+    assert_eq!(image.check().findings, [], "it has its own");
+}
+
+#[test]
 fn a_library_that_is_there_for_another_machine() {
     let mut image = Image::good("arm64");
     image.module(&ElfBuilder::new("arm64").needed("libgomp.so.1"));
@@ -634,6 +662,8 @@ fn a_missing_application_of_a_server() {
     run(&mut image, "uvicorn --app-dir / app.main:app");
     assert_eq!(image.check().findings, []);
     run(&mut image, "python -m demo");
+    says(&image.fault(Code::MissingModule), &["runs the module demo"]);
+    image.text(&format!("{SITE}/demo/__main__.py"), "");
     assert_eq!(image.check().findings, []);
     run(&mut image, "python -m nothing.there");
     says(&image.fault(Code::MissingModule), &["module nothing.there"]);
