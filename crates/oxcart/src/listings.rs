@@ -55,12 +55,14 @@ fn list(layer: &Layer, mut reader: impl Read) -> anyhow::Result<Listing> {
     Ok(listing?)
 }
 
-/// The listings of layers of an image at `place`, in their order.
+/// The listings of layers of an image, in their order. Its place is opened where a layer is neither known nor
+/// in the store.
 pub(crate) async fn of_place(
     store: &Store,
-    place: &Place,
+    open: impl Fn() -> anyhow::Result<Place>,
     layers: &[Layer],
 ) -> anyhow::Result<Vec<Arc<Listing>>> {
+    let open = &open;
     stream::iter(layers)
         .map(|layer| async move {
             if let Some(listing) = known(store, &layer.diff_id) {
@@ -68,12 +70,12 @@ pub(crate) async fn of_place(
             }
             let reader: Box<dyn Read + Send> = match store.reader(&layer.digest) {
                 Some(file) => Box::new(file),
-                None => base::reader(place, &layer.digest, layer.size).await?,
+                None => base::reader(&open()?, &layer.digest, layer.size).await?,
             };
             let read = layer.clone();
             let listing = tokio::task::spawn_blocking(move || list(&read, reader)).await?;
-            let listing = listing
-                .with_context(|| format!("layer {} of {place} cannot be read", layer.digest))?;
+            let listing =
+                listing.with_context(|| format!("layer {} cannot be read", layer.digest))?;
             keep(store, &layer.diff_id, listing)
         })
         .buffered(PARALLEL)

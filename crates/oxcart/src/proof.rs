@@ -81,7 +81,7 @@ pub(crate) async fn of_place(
     if let Some(report) = known(store, &key) {
         return Ok(report);
     }
-    let listings = listings::of_place(store, place, layers).await?;
+    let listings = listings::of_place(store, || Ok(place.clone()), layers).await?;
     prove(store, &key, &listings, config, platform)
 }
 
@@ -109,8 +109,8 @@ pub(crate) fn of_built(
         }
         let mut layers = match (&it.image.base, project.base.location()) {
             (Some(locked), Some(location)) => {
-                let place = bases.pinned(location, locked)?;
-                fetcher.wait(listings::of_place(bases.store, &place, &locked.layers))?
+                let open = || bases.pinned(location, locked);
+                fetcher.wait(listings::of_place(bases.store, open, &locked.layers))?
             }
             _ => Vec::new(),
         };
