@@ -2,6 +2,7 @@
 //! once.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use oci::{Index, MediaType};
 use oci_spec::image::ImageIndex;

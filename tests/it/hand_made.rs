@@ -6,53 +6,93 @@ use std::path::Path;
 use serde_json::json;
 use testkit::{Registry, elf};
 
-/// Puts an image of one uncompressed layer for amd64 and arm64 into a registry, in Docker's media types.
-/// `files` gives the paths of an architecture with their bytes.
-pub(crate) fn put(
-    registry: &Registry,
-    repository: &str,
-    files: impl Fn(&str, &str) -> Vec<(String, Vec<u8>)>,
-) {
+/// An image as Alpine's Python would be, of an uncompressed layer.
+pub(crate) fn put_alpine(registry: &Registry, repository: &str) {
+    put(registry, repository, |architecture| {
+        let name = if architecture == "amd64" {
+            "x86_64"
+        } else {
+            "aarch64"
+        };
+        vec![
+            Member::file("etc/os-release", "ID=alpine\nVERSION_ID=3.22.0\n"),
+            Member::file(
+                "lib/apk/db/installed",
+                "P:musl\nV:1.2.5-r0\n\nP:python3\nV:3.13.5-r1\n\n",
+            ),
+            Member::file(&format!("lib/ld-musl-{name}.so.1"), elf(architecture)),
+            Member::file("usr/bin/python3.13", elf(architecture)),
+            Member::link("usr/bin/python3", "python3.13"),
+        ]
+    });
+}
+
+/// A file, or a link, of a layer that is put together by hand.
+pub(crate) struct Member {
+    path: String,
+    bytes: Vec<u8>,
+    link: Option<String>,
+}
+
+impl Member {
+    pub(crate) fn file(path: &str, bytes: impl AsRef<[u8]>) -> Self {
+        Self {
+            path: path.to_owned(),
+            bytes: bytes.as_ref().to_vec(),
+            link: None,
+        }
+    }
+
+    pub(crate) fn is_below(&self, directory: &str) -> bool {
+        self.path.starts_with(&format!("{directory}/"))
+    }
+
+    pub(crate) fn link(path: &str, target: &str) -> Self {
+        Self {
+            link: Some(target.to_owned()),
+            ..Self::file(path, "")
+        }
+    }
+}
+
+/// Puts an image of one layer for two platforms into a registry, with Docker's media types.
+pub(crate) fn put(registry: &Registry, repository: &str, members: impl Fn(&str) -> Vec<Member>) {
     let mut entries = Vec::new();
-    for (architecture, machine) in [("amd64", "x86_64"), ("arm64", "aarch64")] {
+    for architecture in ["amd64", "arm64"] {
         let mut layer = tar::Builder::new(Vec::new());
-        let program = ("usr/bin/python3.13".to_owned(), elf(architecture));
-        let files = files(architecture, machine);
-        let files: Vec<_> = files.into_iter().chain([program]).collect();
-        let directories: BTreeSet<&Path> = files
-            .iter()
-            .flat_map(|(path, _)| Path::new(path).ancestors().skip(1))
-            .filter(|path| !path.as_os_str().is_empty())
-            .collect();
-        for path in directories {
+        let mut directories = BTreeSet::new();
+        for member in members(architecture) {
+            let mut parents: Vec<_> = Path::new(&member.path).ancestors().skip(1).collect();
+            parents.reverse();
+            for parent in parents.into_iter().skip(1) {
+                if directories.insert(parent.to_owned()) {
+                    let mut header = tar::Header::new_gnu();
+                    header.set_mode(0o755);
+                    header.set_uid(0);
+                    header.set_gid(0);
+                    header.set_mtime(0);
+                    header.set_size(0);
+                    header.set_entry_type(tar::EntryType::Directory);
+                    layer
+                        .append_data(&mut header, parent, std::io::empty())
+                        .unwrap();
+                }
+            }
             let mut header = tar::Header::new_gnu();
-            header.set_entry_type(tar::EntryType::Directory);
-            header.set_size(0);
             header.set_mode(0o755);
             header.set_uid(0);
             header.set_gid(0);
             header.set_mtime(0);
-            layer.append_data(&mut header, path, &[][..]).unwrap();
-        }
-        for (path, bytes) in &files {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(bytes.len() as u64);
-            header.set_mode(0o755);
-            header.set_uid(0);
-            header.set_gid(0);
-            header.set_mtime(0);
-            layer.append_data(&mut header, path, &bytes[..]).unwrap();
-        }
-        let mut link = tar::Header::new_gnu();
-        link.set_entry_type(tar::EntryType::Symlink);
-        link.set_size(0);
-        link.set_mode(0o777);
-        link.set_uid(0);
-        link.set_gid(0);
-        link.set_mtime(0);
-        layer
-            .append_link(&mut link, "usr/bin/python3", "python3.13")
+            header.set_size(member.bytes.len() as u64);
+            match member.link {
+                None => layer.append_data(&mut header, &member.path, &*member.bytes),
+                Some(target) => {
+                    header.set_entry_type(tar::EntryType::Symlink);
+                    layer.append_link(&mut header, &member.path, target)
+                }
+            }
             .unwrap();
+        }
         let layer = layer.into_inner().unwrap();
         let size = layer.len();
         let digest = registry.put_blob(repository, layer);
@@ -75,35 +115,29 @@ pub(crate) fn put(
     }
     let media_type = "application/vnd.docker.distribution.manifest.list.v2+json";
     let list = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": entries});
-    let list = serde_json::to_vec(&list).unwrap();
-    registry.put_manifest(repository, "1", media_type, list);
-}
-
-/// As Alpine's Python would be: musl 1.2, Python 3.13.5.
-pub(crate) fn put_alpine(registry: &Registry, repository: &str) {
-    put(registry, repository, |architecture, machine| {
-        let installed = "P:musl\nV:1.2.5-r0\n\nP:python3\nV:3.13.5-r1\n\n";
-        vec![
-            ("lib/apk/db/installed".to_owned(), installed.into()),
-            (format!("lib/ld-musl-{machine}.so.1"), elf(architecture)),
-        ]
-    });
+    registry.put_manifest(
+        repository,
+        "1",
+        media_type,
+        serde_json::to_vec(&list).unwrap(),
+    );
 }
 
 /// As a distribution with another glibc would be, with Python 3.13.5.
 pub(crate) fn put_glibc(registry: &Registry, repository: &str, version: &str) {
-    put(registry, repository, |architecture, _| {
-        let patch_level = "#define PY_VERSION \"3.13.5\"\n";
+    put(registry, repository, |architecture| {
         let status = format!(
             "Package: libc6\nStatus: install ok installed\nVersion: {version}-1\n\
              Architecture: {architecture}\n\n"
         );
         vec![
-            ("var/lib/dpkg/status".to_owned(), status.into()),
-            (
-                "usr/include/python3.13/patchlevel.h".to_owned(),
-                patch_level.into(),
+            Member::file("var/lib/dpkg/status", status),
+            Member::file(
+                "usr/include/python3.13/patchlevel.h",
+                "#define PY_VERSION \"3.13.5\"\n",
             ),
+            Member::file("usr/bin/python3.13", elf(architecture)),
+            Member::link("usr/bin/python3", "python3.13"),
         ]
     });
 }

@@ -1,6 +1,7 @@
 //! The end-to-end tests.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod apt;
 mod bad_dependencies;
 mod bad_input;
 mod bases;
@@ -19,6 +20,7 @@ mod full_lock;
 mod hand_made;
 mod images;
 mod inspect;
+mod libraries;
 mod locks;
 mod offline;
 mod once;
@@ -34,5 +36,6 @@ mod registries;
 mod reproducible;
 mod samples;
 mod skip;
+mod system;
 mod uv_equal;
 mod verify;

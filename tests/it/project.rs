@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead as _, Read};
 use std::path::Path;
 
 use flate2::read::GzDecoder;
@@ -261,14 +261,11 @@ impl Image {
         let image = image.unwrap_or_else(|| panic!("no image for {platform}"));
         let mut files = BTreeMap::new();
         for layer in &image.layers {
-            let mut bytes = Vec::new();
-            let mut blob = reader.blob(&layer.digest).unwrap().reader();
-            blob.read_to_end(&mut bytes).unwrap();
-            // A base's may be uncompressed.
-            if bytes.starts_with(&[0x1f, 0x8b]) {
-                read_layer(GzDecoder::new(&bytes[..]), &mut files);
+            let mut blob = std::io::BufReader::new(reader.blob(&layer.digest).unwrap().reader());
+            if blob.fill_buf().unwrap().starts_with(b"\x1f\x8b") {
+                read_layer(GzDecoder::new(blob), &mut files);
             } else {
-                read_layer(&bytes[..], &mut files);
+                read_layer(blob, &mut files);
             }
         }
         let mut config = String::new();

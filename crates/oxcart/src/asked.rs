@@ -73,6 +73,9 @@ pub(crate) async fn asked(
                 .is_some_and(|it| it.reuse_base)
         );
     }
+    if let Some(debian) = project.debian.asked().filter(|_| takes_debs(project)) {
+        asked["debian"] = debian;
+    }
     if policies != json!({}) {
         asked["policies"] = policies;
     }
@@ -81,6 +84,11 @@ pub(crate) async fn asked(
         any,
         are_locked,
     })
+}
+
+/// Whether Debian packages are chosen at all.
+fn takes_debs(project: &Project) -> bool {
+    matches!(project.base, Base::Debian(_)) || !project.system.is_empty()
 }
 
 /// What of a platform's dependencies is not as it is by default.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -46,6 +46,19 @@ pub(crate) struct Download {
     pub(crate) size: Option<u64>,
     /// What messages call it.
     pub(crate) name: String,
+    pub(crate) if_gone: IfGone,
+}
+
+/// What becomes of a download that its server does not have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum IfGone {
+    /// The failure says so.
+    #[default]
+    Fail,
+    /// It is looked for at this URL.
+    Try(String),
+    /// The failure says this.
+    Say { what: String, hint: String },
 }
 
 impl Download {
@@ -62,7 +75,8 @@ impl Download {
 #[derive(Debug, Clone)]
 pub(crate) struct Fetcher {
     runtime: Arc<Runtime>,
-    client: Client,
+    /// Made for the first request: it reads the system's certificates, of which there are hundreds.
+    client: Arc<OnceLock<Client>>,
     patience: Duration,
     store: Store,
     progress: Progress,
@@ -87,12 +101,6 @@ impl Fetcher {
         progress: &Progress,
     ) -> Result<Self, Failure> {
         let patience = patience()?;
-        let client = Client::builder()
-            .user_agent(concat!("oxcart/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(15))
-            .read_timeout(patience)
-            .build()
-            .map_err(|error| Failure::new("the HTTP client cannot start").caused_by(error))?;
         let runtime = Runtime::new()
             .map_err(|error| Failure::new("no threads for the network").caused_by(error))?;
         let credentials = runtime
@@ -100,7 +108,7 @@ impl Fetcher {
             .with_netrc(Netrc::of_environment(progress));
         Ok(Self {
             runtime: Arc::new(runtime),
-            client,
+            client: Arc::default(),
             patience,
             store: store.clone(),
             progress: progress.clone(),
@@ -128,9 +136,23 @@ impl Fetcher {
         match self.origin {
             Origin::Network => Ok(self
                 .credentials
-                .authorise(url, self.client.request(method, url))),
+                .authorise(url, self.client()?.request(method, url))),
             Origin::Offline(_) => Err(vendor::forbidden(&without_secrets(url))),
         }
+    }
+
+    fn client(&self) -> Result<&Client, Failure> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = Client::builder()
+            .user_agent(concat!("oxcart/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(15))
+            .read_timeout(self.patience)
+            .build()
+            .map_err(|error| Failure::new("the HTTP client cannot start").caused_by(error))?;
+        // Of two that made one, the first one's is kept.
+        Ok(self.client.get_or_init(|| client))
     }
 
     fn get(&self, url: &str) -> Result<RequestBuilder, Trouble> {
@@ -266,11 +288,23 @@ impl Fetcher {
         let mut partial = Partial::resume(file, &path, download.digest.is_some())?;
         bar.inc(partial.length);
         let mut attempt = 1;
+        let mut url = &download.url;
         loop {
-            match self.append(download, &mut partial, bar).await {
+            match self.append(url, &mut partial, bar).await {
                 Ok(()) => {}
+                Err(Trouble::Gone(failure)) => match &download.if_gone {
+                    IfGone::Try(other) if other != url => {
+                        url = other;
+                        continue;
+                    }
+                    IfGone::Say { what, hint } => {
+                        let failure = failure.without_hint();
+                        return Err(Failure::new(what).hint(hint).caused_by(failure));
+                    }
+                    IfGone::Try(_) | IfGone::Fail => return Err(failure),
+                },
                 Err(trouble) => {
-                    trouble.wait_or_fail(&download.url, &mut attempt).await?;
+                    trouble.wait_or_fail(url, &mut attempt).await?;
                     continue;
                 }
             }
@@ -299,11 +333,11 @@ impl Fetcher {
     /// Downloads what is missing at the end of `partial`.
     async fn append(
         &self,
-        download: &Download,
+        url: &str,
         partial: &mut Partial<'_>,
         bar: &ProgressBar,
     ) -> Result<(), Trouble> {
-        let mut request = self.get(&download.url)?;
+        let mut request = self.get(url)?;
         if partial.length > 0 {
             request = request.header(RANGE, format!("bytes={}-", partial.length));
         }
@@ -453,6 +487,8 @@ fn continues(response: &Response, offset: u64) -> bool {
 enum Trouble {
     /// Trying again may help, after this long where the server said so.
     Passing(anyhow::Error, Option<Duration>),
+    /// The server has nothing there.
+    Gone(Failure),
     Final(Failure),
 }
 
@@ -471,7 +507,7 @@ impl Trouble {
     /// Waits before the next try; an error once there is none left.
     async fn wait_or_fail(self, url: &str, attempt: &mut u32) -> Result<(), Failure> {
         match self {
-            Self::Final(failure) => Err(failure),
+            Self::Final(failure) | Self::Gone(failure) => Err(failure),
             Self::Passing(error, _) if *attempt == TRIES => {
                 Err(Failure::new(format!("cannot fetch {}", without_secrets(url)))
                     .hint("check the network and the address; what is already fetched is kept, and the next run goes on from there")
@@ -521,11 +557,10 @@ fn accepted(response: Response) -> Result<Response, Trouble> {
         "cannot fetch {}",
         without_secrets(response.url().as_str())
     ));
-    let failure = if status == StatusCode::NOT_FOUND {
-        failure.hint("the server no longer has it: `oxcart lock` looks for what it has now")
-    } else {
-        failure
-    };
+    if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) {
+        let hint = "the server no longer has it: `oxcart lock` looks for what it has now";
+        return Err(Trouble::Gone(failure.hint(hint).caused_by(what)));
+    }
     Err(Trouble::Final(failure.caused_by(what)))
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use oci::layer::{self, Layer, Options, Output};
-use oci::{Archived, Content, Digest, Encoder, Entry, Kind, SpliceMap, Tree, TreePath};
+use oci::{Archived, Content, Digest, Encoder, Entry, Kind, Platform, SpliceMap, Tree, TreePath};
 use serde_json::{Value, json};
 use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
@@ -20,7 +20,7 @@ use crate::app::{self, AppFile};
 use crate::build::in_parallel;
 use crate::debian;
 use crate::diagnostics::Failure;
-use crate::lock::{LockedEnvironment, LockedWheel};
+use crate::lock::{DebLayer, LockedDeb, LockedEnvironment, LockedWheel};
 use crate::plan::{Plan, Step};
 use crate::project::{App, Project, Record};
 use crate::store::{Kept, LayerRecord, Store};
@@ -37,6 +37,9 @@ pub(crate) struct Job {
     mtime: u64,
     venv: Option<Venv>,
     stands_on: Below,
+    pub(crate) platform: Platform,
+    /// What Debian packages are put on.
+    pub(crate) under: debian::Below,
     /// The files of an app step.
     files: Vec<AppFile>,
     record: BTreeMap<PackageName, Record>,
@@ -59,10 +62,27 @@ pub(crate) struct Workshop<'a> {
     pub(crate) date: u64,
 }
 
-/// The jobs of `plan`, bottom to top. `date` is the mtime of project files.
-pub(crate) fn jobs(project: &Project, plan: &Plan, date: u64) -> Result<Vec<Job>, Failure> {
-    let drawing = Drawing::new(project, plan, date)?;
-    plan.steps.iter().map(|step| drawing.job(step)).collect()
+/// The jobs of each of `plans`, bottom to top. `date` is the mtime of project files, which are looked at
+/// once: they are the same on all platforms, and on top.
+pub(crate) fn jobs(project: &Project, plans: &[Plan], date: u64) -> Result<Vec<Vec<Job>>, Failure> {
+    let mut own: Option<Vec<Job>> = None;
+    let mut all = Vec::new();
+    for plan in plans {
+        let drawing = Drawing::new(project, plan, date)?;
+        let (shared, apps): (Vec<_>, Vec<_>) = plan.steps.iter().partition(|it| it.is_shared());
+        let draw = |steps: Vec<&Step>| -> Result<Vec<Job>, Failure> {
+            steps.into_iter().map(|step| drawing.job(step)).collect()
+        };
+        let mut jobs = draw(shared)?;
+        let apps = match own.take() {
+            Some(apps) => apps,
+            None => draw(apps)?,
+        };
+        jobs.extend(apps.iter().cloned());
+        own = Some(apps);
+        all.push(jobs);
+    }
+    Ok(all)
 }
 
 /// Those of them that do not depend on the project's files.
@@ -135,6 +155,8 @@ impl<'a> Drawing<'a> {
             step: step.clone(),
             mtime,
             venv: self.venv.clone(),
+            platform: self.plan.platform,
+            under: under(self.plan, step),
             stands_on: self
                 .plan
                 .image
@@ -149,11 +171,24 @@ impl<'a> Drawing<'a> {
     fn inputs(&self, step: &Step, files: &[AppFile]) -> Result<Value, Failure> {
         let plan = self.plan;
         Ok(match step {
-            Step::Debian(_, debs) => json!({
-                "debs": debs.iter().map(|deb| deb.sha256).collect::<Vec<_>>(),
-                "release": plan.base,
-                "keep-docs": self.project.debian.keep_docs,
-            }),
+            Step::Debian(_, debs) => {
+                let digests =
+                    |debs: &[LockedDeb]| json!(debs.iter().map(|it| it.sha256).collect::<Vec<_>>());
+                let mut inputs = json!({
+                    "debs": digests(debs),
+                    "keep-docs": self.project.debian.keep_docs,
+                });
+                match under(plan, step) {
+                    debian::Below::Image(image) => {
+                        inputs["dpkg"] = json!(image.dpkg.map(|it| it.digest));
+                    }
+                    debian::Below::Own(below) => {
+                        inputs["release"] = json!(plan.base);
+                        inputs["below"] = digests(&below);
+                    }
+                }
+                inputs
+            }
             Step::Skeleton => {
                 json!({
                     "prefix": plan.venv.as_str(),
@@ -235,7 +270,7 @@ impl Workshop<'_> {
 
     fn tree(&self, job: &Job) -> anyhow::Result<(Tree, Vec<String>)> {
         match &job.step {
-            Step::Debian(layer, debs) => debian::tree(self.store, self.project, *layer, debs),
+            Step::Debian(_, debs) => debian::tree(self.store, self.project, debs, &job.under),
             Step::Skeleton => Ok((skeleton(job)?, Vec::new())),
             Step::Wheels(wheels) => self.wheels(job, wheels),
             Step::App(app) => Ok((app::tree(app, &job.files)?, Vec::new())),
@@ -311,6 +346,18 @@ impl Workshop<'_> {
         }
         Ok(warnings)
     }
+}
+
+/// What the Debian packages of `step` are put on.
+fn under(plan: &Plan, step: &Step) -> debian::Below {
+    if let Some(image) = plan.image.as_ref().filter(|image| image.dpkg.is_some()) {
+        return debian::Below::Image(Box::new(image.clone()));
+    }
+    let base = plan.steps.iter().find_map(|it| match (it, step) {
+        (Step::Debian(DebLayer::Base, debs), Step::Debian(DebLayer::System, _)) => Some(debs),
+        _ => None,
+    });
+    debian::Below::Own(base.cloned().unwrap_or_default())
 }
 
 /// The environment without packages; over a base image, nothing but it is seen at its path.

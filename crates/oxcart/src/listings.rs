@@ -1,4 +1,4 @@
-//! What layers hold, kept in the store by their diff_id: a layer is looked into once.
+//! What layers hold, kept in the store by their `diff_id`: a layer is looked into once.
 
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
@@ -70,7 +70,7 @@ fn list(layer: &Layer, mut reader: impl Read, options: Options) -> anyhow::Resul
     Ok(listing?)
 }
 
-/// The same of what comes from elsewhere. It must be what its diff_id says: what is kept by that stands for it
+/// The same of what comes from elsewhere. It must be what its `diff_id` says: what is kept by that stands for it
 /// in all images.
 fn list_checked(layer: &Layer, mut reader: impl Read, options: Options) -> anyhow::Result<Listing> {
     let (listing, found) = {

@@ -1,16 +1,16 @@
 //! `oxcart.lock`: everything that will enter the image, by sha256. One lock for each profile; no
 //! secret, no local path, one value a line so that a diff reads well.
 
+use std::fs;
 use std::io;
 use std::path::Path;
-use std::{fmt, fs};
 
 use oci::layer::Layer;
 use oci::{Digest, Platform};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostics::{Failure, IoContext};
-use crate::fetch::Download;
+use crate::fetch::{Download, IfGone};
 use crate::full_lock::LockedLayer;
 use crate::output;
 
@@ -110,6 +110,9 @@ pub(crate) struct LockedImage {
     pub(crate) index: Option<Digest>,
     pub(crate) manifest: LockedDocument,
     pub(crate) config: LockedDocument,
+    /// What of the image `[system]` packages depend on, where there are some: see [`crate::system`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dpkg: Option<LockedDocument>,
     /// Bottom to top.
     #[serde(default, rename = "layer")]
     pub(crate) layers: Vec<Layer>,
@@ -131,37 +134,13 @@ pub(crate) struct LockedDocument {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LockedArchive {
-    pub(crate) name: Archive,
+    /// `debian`, `debian-security`, `ubuntu`, or what the configuration calls a repository.
+    pub(crate) name: String,
     pub(crate) mirror: String,
-}
-
-/// One of Debian's archives, which have mirrors of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) enum Archive {
-    /// Releases and their updates.
-    #[serde(rename = "debian")]
-    Debian,
-    /// Security updates.
-    #[serde(rename = "debian-security")]
-    Security,
-}
-
-impl From<deb::base::Archive> for Archive {
-    fn from(archive: deb::base::Archive) -> Self {
-        match archive {
-            deb::base::Archive::Main => Self::Debian,
-            deb::base::Archive::Security => Self::Security,
-        }
-    }
-}
-
-impl fmt::Display for Archive {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Debian => "debian",
-            Self::Security => "debian-security",
-        })
-    }
+    /// When its index was made, as mirrors of the past have it in their addresses:
+    /// `20251122T081300Z`. What the lock takes from the archive was in it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) date: Option<String>,
 }
 
 /// One Debian package.
@@ -173,7 +152,8 @@ pub(crate) struct LockedDeb {
     pub(crate) architecture: String,
     /// Which layer it is in.
     pub(crate) layer: DebLayer,
-    pub(crate) archive: Archive,
+    /// The archive's name.
+    pub(crate) archive: String,
     /// Path below the archive's mirror.
     pub(crate) path: String,
     pub(crate) sha256: Hex,
@@ -211,6 +191,7 @@ impl LockedWheel {
             digest: Some(self.sha256.0),
             size: Some(self.size),
             name: self.filename.clone(),
+            if_gone: IfGone::Fail,
         }
     }
 }
@@ -313,8 +294,9 @@ mod tests {
                 reference: "debian:trixie".into(),
                 image: None,
                 archives: vec![LockedArchive {
-                    name: Archive::Debian,
+                    name: "debian".into(),
                     mirror: "http://127.0.0.1/debian".into(),
+                    date: Some("20251122T081300Z".into()),
                 }],
             },
             debs: vec![LockedDeb {
@@ -322,7 +304,7 @@ mod tests {
                 version: "2.41-12".into(),
                 architecture: "arm64".into(),
                 layer: DebLayer::Base,
-                archive: Archive::Debian,
+                archive: "debian".into(),
                 path: "pool/main/g/glibc/libc6_2.41-12_arm64.deb".into(),
                 sha256: Hex(Digest::of(b"deb")),
                 size: 3,

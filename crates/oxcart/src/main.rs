@@ -7,6 +7,7 @@
 //! destinations ([`output`]) or to a registry ([`push`]).
 
 mod app;
+mod archives;
 mod asked;
 mod base;
 mod build;
@@ -44,6 +45,7 @@ mod registries;
 mod remote;
 mod resolving;
 mod store;
+mod system;
 mod target;
 mod vendor;
 

@@ -8,20 +8,22 @@ use futures::{StreamExt, TryStreamExt, stream};
 use oci::{Digest, Platform};
 use resolve::{Arch, InstalledPackage, Libc, Pinned, Request, Resolution, Target};
 
+use crate::archives::{Distribution, Mirrors};
 use crate::asked::{Asked, asked};
-use crate::base::{self, Bases};
-use crate::debian::{self, Mirrors};
+use crate::base::{self, BaseImage, Bases};
+use crate::debian::{self, On, Wanted};
 use crate::diagnostics::Failure;
-use crate::fetch::{Download, Fetcher};
+use crate::fetch::{Download, Fetcher, IfGone};
 use crate::lock::{
-    Hex, Lock, LockedArchive, LockedBase, LockedDeb, LockedEnvironment, LockedImage,
-    LockedPlatform, LockedPython, LockedWheel, ReusedPackage,
+    Hex, Lock, LockedArchive, LockedBase, LockedDeb, LockedDocument, LockedEnvironment,
+    LockedImage, LockedPlatform, LockedPython, LockedWheel, ReusedPackage,
 };
 use crate::notes::{self, Having};
 use crate::progress::Progress;
 use crate::project::{Base, Dependencies, Project, Versions};
 use crate::registries::Registries;
 use crate::store::Store;
+use crate::system;
 
 /// Wheels that are asked about at a time.
 const PARALLEL: usize = 16;
@@ -274,9 +276,9 @@ async fn bases(
 ) -> anyhow::Result<Vec<ResolvedBase>> {
     let Means {
         store,
-        fetcher,
         registries,
         progress,
+        ..
     } = means;
     let platforms: Vec<_> = project
         .platforms
@@ -286,15 +288,22 @@ async fn bases(
     let bases = match &project.base {
         Base::Scratch => platforms.iter().map(|_| ResolvedBase::default()).collect(),
         Base::Debian(base) => {
-            let mirrors = Mirrors::find(project, old);
-            let debian = debian::resolve(project, *base, &platforms, &mirrors, fetcher, progress);
+            let wanted = platforms.iter().map(|platform| Wanted {
+                platform: *platform,
+                distribution: Distribution {
+                    id: "debian".to_owned(),
+                    suite: base.codename.to_owned(),
+                },
+                on: On::Own(*base),
+            });
+            let debian = packages(project, wanted.collect(), old, means).await?;
             let of_debian = |it: debian::Resolved| ResolvedBase {
                 debs: it.debs,
                 archives: it.archives,
                 python: it.python,
                 ..ResolvedBase::default()
             };
-            debian.await?.into_iter().map(of_debian).collect()
+            debian.into_iter().map(of_debian).collect()
         }
         Base::Image { location, .. } => {
             let pinned = match upgrade {
@@ -307,14 +316,19 @@ async fn bases(
                 progress,
             };
             let images = bases.resolve(location, pinned, &platforms).await?;
+            let mut added = additions(project, &images, old, means).await?.into_iter();
             let mut resolved = Vec::new();
-            for (base, (_, dependencies)) in images.into_iter().zip(&project.platforms) {
+            for (mut base, (_, dependencies)) in images.into_iter().zip(&project.platforms) {
                 let (python, installed) = base::python(project, dependencies, &base.facts)?.unzip();
+                let (dpkg, added) = added.next().unzip();
+                base.image.dpkg = dpkg;
+                let added = added.unwrap_or_default();
                 resolved.push(ResolvedBase {
                     image: Some(base.image),
-                    python,
+                    python: python.or(added.python),
                     installed: installed.unwrap_or_default(),
-                    ..ResolvedBase::default()
+                    debs: added.debs,
+                    archives: added.archives,
                 });
             }
             resolved
@@ -324,6 +338,53 @@ async fn bases(
         agree(project, base.python.as_ref())?;
     }
     Ok(bases)
+}
+
+/// The `[system]` packages on each of `images`, with the document of what they depend on; nothing where
+/// there are none.
+async fn additions(
+    project: &Project,
+    images: &[BaseImage],
+    old: Option<&Lock>,
+    means: Means<'_>,
+) -> anyhow::Result<Vec<(LockedDocument, debian::Resolved)>> {
+    if project.system.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (mut documents, mut wanted) = (Vec::new(), Vec::new());
+    for (base, (platform, _)) in images.iter().zip(&project.platforms) {
+        let dpkg = system::dpkg(project, &base.facts)?;
+        documents.push(system::keep(dpkg, means.store)?);
+        wanted.push(Wanted {
+            platform: *platform,
+            distribution: system::distribution(project, &base.facts)?,
+            on: On::Image {
+                installed: system::installed(project, dpkg)?,
+                omitted: system::omitted(dpkg.database),
+                libc: base.facts.libc.as_ref().map(ToString::to_string),
+            },
+        });
+    }
+    let resolved = packages(project, wanted, old, means).await?;
+    Ok(documents.into_iter().zip(resolved).collect())
+}
+
+/// Debian packages for each of `wanted`.
+async fn packages(
+    project: &Project,
+    wanted: Vec<Wanted>,
+    old: Option<&Lock>,
+    means: Means<'_>,
+) -> anyhow::Result<Vec<debian::Resolved>> {
+    let Means {
+        fetcher, progress, ..
+    } = means;
+    let mirrors = Mirrors::find(project, old);
+    let mut resolved = debian::resolve(project, &wanted, &mirrors, fetcher, progress).await?;
+    for (resolved, wanted) in resolved.iter_mut().zip(&wanted) {
+        resolved.keep_dates(old.and_then(|lock| lock.platform(wanted.platform)));
+    }
+    Ok(resolved)
 }
 
 /// The index or manifest that an older lock has for the same base.
@@ -435,6 +496,7 @@ async fn locked(wheel: Pinned, fetcher: &Fetcher) -> anyhow::Result<LockedWheel>
             digest,
             size,
             name: wheel.filename.clone(),
+            if_gone: IfGone::Fail,
         };
         digest = fetcher.all_async(&[download]).await?.first().copied();
     }

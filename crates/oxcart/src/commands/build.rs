@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use oci::Platform;
 
+use crate::archives::Mirrors;
 use crate::asked;
 use crate::base::Bases;
 use crate::build::{self, Blobs, Built, Cache, Options, Supplies};
 use crate::cli::{BuildArgs, Global};
 use crate::clock;
 use crate::commands::{bytes, lock::stale};
-use crate::debian::Mirrors;
 use crate::diagnostics::{self, Failure};
 use crate::fetch::Fetcher;
 use crate::full_lock::{self, Strays};
@@ -211,11 +211,7 @@ impl Making<'_> {
             store,
             date,
         } = *self.workshop;
-        let jobs = self
-            .plans
-            .iter()
-            .map(|plan| layers::jobs(project, plan, date))
-            .collect::<Result<Vec<_>, _>>();
+        let jobs = layers::jobs(project, self.plans, date);
         let damaged = jobs.and_then(|jobs| mend::mend(store, self.plans, jobs.iter().flatten()));
         let Some(damaged) = damaged.ok().filter(|it| !it.is_empty()) else {
             return Err(error);

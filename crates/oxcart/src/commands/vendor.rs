@@ -8,12 +8,12 @@ use std::thread;
 
 use oci::{Artifact, Digest, EMPTY, LayoutWriter, Platform};
 
+use crate::archives::Mirrors;
 use crate::base::Bases;
 use crate::build::in_parallel;
 use crate::cli::{Global, VendorArgs};
 use crate::commands::build::{IfStale, lock};
 use crate::commands::bytes;
-use crate::debian::Mirrors;
 use crate::fetch::Fetcher;
 use crate::lock::LockedPlatform;
 use crate::progress::Progress;
@@ -113,6 +113,13 @@ fn fetch(
         means.fetcher.wait(async {
             if documents.iter().any(|it| absent.contains(it)) {
                 bases.documents(location, &image).await?;
+            }
+            if image
+                .dpkg
+                .as_ref()
+                .is_some_and(|it| absent.contains(&it.digest))
+            {
+                bases.dpkg(location, &image).await?;
             }
             bases.fetch(location, &image).await
         })?;

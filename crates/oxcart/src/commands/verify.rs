@@ -11,12 +11,12 @@ use oci::{Digest, Platform};
 use oci_spec::image::ImageManifest;
 use serde_json::Value;
 
+use crate::archives::Mirrors;
 use crate::base::{Bases, reader};
 use crate::build::{self, Blobs, BuiltImage, BuiltLayer, Cache, Options, Supplies};
 use crate::cli::{Global, VerifyArgs};
 use crate::clock;
 use crate::commands::build::{IfStale, lock};
-use crate::debian::Mirrors;
 use crate::diagnostics::Failure;
 use crate::fetch::Fetcher;
 use crate::full_lock;

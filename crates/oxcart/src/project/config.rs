@@ -142,6 +142,7 @@ pub(crate) enum Record {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct PlatformTable {
     pub(crate) dependencies: Option<DependenciesTable>,
+    pub(crate) debian: Option<MirrorTable>,
 }
 
 /// `[profile.NAME]`
@@ -170,6 +171,31 @@ pub(crate) struct DebianTable {
     pub(crate) keyring: Option<PathBuf>,
     pub(crate) accept_expired: bool,
     pub(crate) keep_docs: bool,
+    pub(crate) suite: Option<String>,
+    pub(crate) components: Option<Vec<String>>,
+    /// Package name to its one version.
+    pub(crate) pin: BTreeMap<String, String>,
+    pub(crate) repository: Vec<RepositoryTable>,
+}
+
+/// `[platform."linux/arm64".debian]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct MirrorTable {
+    pub(crate) mirror: Option<String>,
+    pub(crate) security_mirror: Option<String>,
+}
+
+/// `[[debian.repository]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct RepositoryTable {
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) suite: String,
+    pub(crate) components: Option<Vec<String>>,
+    pub(crate) keyring: Option<PathBuf>,
+    pub(crate) packages: Option<Vec<String>>,
 }
 
 /// `[[app]]`

@@ -2,6 +2,7 @@
 //! configuration alone can tell.
 
 pub(crate) mod config;
+pub(crate) mod debian;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +12,8 @@ use oci::{Encoder, Platform, TreePath};
 use registry::Reference;
 use uv_normalize::PackageName;
 
-pub(crate) use config::{Allowed, ConfigTable, DebianTable, DependenciesTable, Record, Versions};
+pub(crate) use config::{Allowed, ConfigTable, DependenciesTable, MirrorTable, Record, Versions};
+pub(crate) use debian::{Debian, Repository};
 
 use crate::credentials::Credentials;
 use crate::diagnostics::{Failure, nearest};
@@ -40,7 +42,7 @@ pub(crate) struct Project {
     /// In the configuration's order.
     pub(crate) platforms: Vec<(Platform, Dependencies)>,
     pub(crate) system: Vec<String>,
-    pub(crate) debian: DebianTable,
+    pub(crate) debian: Debian,
     pub(crate) apps: Vec<App>,
     pub(crate) config: ConfigTable,
 }
@@ -290,11 +292,8 @@ impl Checker {
         };
         let base = self.base(document.image.base.as_deref().unwrap_or("debian:trixie"))?;
         let system = chosen.system.unwrap_or(document.system).packages;
-        if let (Base::Image { text, .. }, [first, ..]) = (&base, system.as_slice()) {
-            return Err(self
-                .fault(&format!("[system] packages: `{first}` cannot be added to the base {text}"))
-                .hint("this version adds Debian packages to its own bases only: use base = \"debian:trixie\", or a base that has them"));
-        }
+        let debian = self.debian(document.debian, &document.platform)?;
+        self.agree(&base, &system, &debian)?;
         Ok(Project {
             profile: profile.map(str::to_owned),
             name: document.image.name,
@@ -309,7 +308,7 @@ impl Checker {
                 .transpose()?,
             platforms,
             system,
-            debian: self.debian(document.debian),
+            debian,
             apps: document
                 .app
                 .into_iter()
@@ -606,9 +605,37 @@ impl Checker {
         .map(str::to_owned)
     }
 
-    fn debian(&self, mut table: DebianTable) -> DebianTable {
-        table.keyring = table.keyring.map(|path| self.directory.join(path));
-        table
+    /// Checks `[system]` and `[debian]` against the base.
+    fn agree(&self, base: &Base, system: &[String], debian: &Debian) -> Result<(), Failure> {
+        match (base, system, &debian.suite) {
+            (Base::Scratch, [first, ..], _) => Err(self
+                .fault(&format!(
+                    "[system] packages: `{first}` cannot be added to nothing"
+                ))
+                .hint("use base = \"debian:trixie\", or an image with Debian packages")),
+            (Base::Debian(base), _, Some(suite)) => Err(self
+                .fault(&format!(
+                    "[debian] suite is {suite}, and the base is debian:{}",
+                    base.codename
+                ))
+                .hint("leave suite out: it is for base images that do not tell their release")),
+            _ => Ok(()),
+        }
+    }
+
+    fn debian(
+        &self,
+        table: config::DebianTable,
+        platforms: &BTreeMap<String, config::PlatformTable>,
+    ) -> Result<Debian, Failure> {
+        let mut mirrors = BTreeMap::new();
+        for (name, platform) in platforms {
+            if let Some(table) = &platform.debian {
+                mirrors.insert(self.platform(name, "[platform]")?, table.clone());
+            }
+        }
+        let checked = debian::check(table, mirrors, &self.directory);
+        checked.map_err(|failure| failure.of_file(&self.file))
     }
 
     fn app(&self, table: config::AppTable) -> Result<App, Failure> {
