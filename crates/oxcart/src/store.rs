@@ -24,10 +24,11 @@ use crate::clock;
 use crate::diagnostics::{Failure, IoContext};
 
 /// What is kept, each in a directory of its own.
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 10] = [
     "blobs",
     "layers",
     "facts",
+    "built",
     "listings",
     "proofs",
     "homes",
@@ -216,6 +217,17 @@ impl Store {
     /// The blob, to be read from its beginning, if it is here.
     pub(crate) fn reader(&self, digest: &Digest) -> Option<File> {
         File::open(self.blob_path(digest)).ok()
+    }
+
+    /// What is known of something that was built from sources, by the key of all that it depends on.
+    pub(crate) fn built(&self, key: &Digest) -> Option<Vec<u8>> {
+        self.kept(&self.root.join("built").join(key.hex()))
+    }
+
+    /// Keeps what is known of something that was built from sources.
+    pub(crate) fn put_built(&self, key: &Digest, bytes: &[u8]) -> Result<(), Failure> {
+        let path = self.root.join("built").join(key.hex());
+        self.place(&path, |out| out.write_all(bytes))
     }
 
     /// Repositories of `registry` that were seen to have the blob, the latest last.

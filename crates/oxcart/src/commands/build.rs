@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use oci::Platform;
 
+use crate::archives::Mirrors;
 use crate::asked;
 use crate::base::Bases;
 use crate::build::{self, Blobs, Built, Cache, Options, Supplies};
 use crate::cli::{BuildArgs, Global};
 use crate::clock;
 use crate::commands::{bytes, lock::stale};
-use crate::debian::Mirrors;
 use crate::diagnostics::{self, Failure};
 use crate::fetch::Fetcher;
 use crate::full_lock::{self, Strays};
@@ -26,6 +26,7 @@ use crate::output::{Destination, Named};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::project::Project;
+use crate::project_wheel;
 use crate::proof;
 use crate::registries::Registries;
 use crate::remote::{self, Remote};
@@ -81,11 +82,12 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
 
     let mut lock = lock(&project, &platforms, IfStale::of(args), means)?;
     seconds.lock = start.elapsed().as_secs_f64();
-    let plans = platforms
+    let mut plans = platforms
         .iter()
         .filter_map(|platform| lock.platform(*platform))
         .map(|locked| Plan::new(&project, locked))
         .collect::<Result<Vec<_>, _>>()?;
+    project_wheel::complete(&mut plans, &project, &fetcher, &progress)?;
     let workshop = Workshop {
         project: &project,
         store: &store,
@@ -172,8 +174,7 @@ impl Making<'_> {
         let checking = Instant::now();
         let goes_anywhere = args.push || !args.outputs.is_empty();
         if goes_anywhere && !args.no_check {
-            let base = project.base.location();
-            proof::of_built(&built, base, bases, fetcher, options.threads)?;
+            proof::of_built(&built, project, bases, fetcher, options.threads)?;
         }
         seconds.check = checking.elapsed().as_secs_f64();
 
@@ -227,7 +228,11 @@ impl Making<'_> {
                 .caused_by(error)
                 .into());
         }
-        Ok(())
+        // The project's wheel is no download that is had anew when it is missed.
+        let Means {
+            fetcher, progress, ..
+        } = self.means;
+        project_wheel::complete(&mut self.plans.to_vec(), project, fetcher, progress)
     }
 }
 
