@@ -260,9 +260,9 @@ fn killed_at_any_instant() {
     project
         .context
         .write("requirements.txt", "demo==1.0\nnative\nlarge\n");
-    let started = std::time::Instant::now();
     let digest = project.build(&[]);
-    let whole = started.elapsed();
+    // How long a build takes, about; what other tests do to this machine changes it.
+    let mut whole = std::time::Duration::from_millis(300);
     let mut random = noise(kills as usize * 2, 11).into_iter();
     let mut killed = 0;
     for _ in 0..kills {
@@ -281,6 +281,10 @@ fn killed_at_any_instant() {
         std::thread::sleep(whole.mul_f64(f64::from(part) / 255.0));
         let run = build.kill();
         killed += u64::from(run.status.is_none());
+        whole = match run.status {
+            None => whole.mul_f64(1.2),
+            Some(_) => run.elapsed.mul_f64(0.8),
+        };
         assert_ne!(run.status, Some(1), "{}", run.account());
         assert_ne!(run.status, Some(2), "{}", run.account());
         assert_eq!(project.build(&[]), digest);
