@@ -26,8 +26,8 @@ index = "$INDEX"
 [config]
 user = "nonroot"
 env = { FROM_BASE = "yes" }
-entrypoint = ["/opt/venv/bin/python"]
-cmd = ["-m", "base"]
+entrypoint = ["/opt/venv/bin/python", "-c", "pass"]
+cmd = ["base"]
 labels = { of = "base" }
 "#;
 
@@ -133,7 +133,7 @@ fn what_the_base_has_is_kept() {
         assert_eq!(config["User"], "nonroot", "the base's");
         assert_eq!(
             config["Entrypoint"],
-            json!(["/opt/venv/bin/python"]),
+            json!(["/opt/venv/bin/python", "-c", "pass"]),
             "the base's"
         );
         assert_eq!(config["Cmd"], json!(["--port", "8000"]), "the project's");
@@ -314,7 +314,8 @@ fn wheels_for_musl_go_on_a_base_with_musl() {
         project.index.add(&musl);
     }
     let base = registry.reference("library/alpine:1");
-    project.configure(&STANDARD.replace("debian:trixie", &base));
+    let on_musl = STANDARD.replace("debian:trixie", &base);
+    project.configure(&on_musl.replace("\"nonroot\"", "\"65532\""));
     project
         .context
         .succeeds(["build", "--push", "--name", &registry.reference("team/app")]);
