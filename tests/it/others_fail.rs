@@ -9,7 +9,7 @@ use crate::project::{BUILD, Image, Project, STANDARD};
 
 const SITE: &str = "opt/venv/lib/python3.13/site-packages";
 /// What the standard project starts, and what only `demo` has.
-const COMMAND: &str = "entrypoint = [\"/opt/venv/bin/demo\"]\n";
+const COMMAND: &str = "entrypoint = [\"/opt/venv/bin/demo\"]\ncmd = [\"--port\", \"8000\"]\n";
 const PLATFORMS: [&str; 2] = ["linux/amd64", "linux/arm64"];
 
 /// A library of an architecture, with which `native` 3.1 of these tags would come.

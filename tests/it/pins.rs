@@ -122,13 +122,8 @@ fn chosen_by_pip(index: &PackageIndex, requirement: &str, options: &[&str]) -> O
     Some(url.rsplit('/').next().unwrap().to_owned())
 }
 
-/// What `prefer-binary` and its absence mean, where wheels are older than source archives. pip is asked
-/// as it is, for this machine; nothing here depends on one.
-#[test]
-fn prefer_binary_chooses_what_pip_chooses() {
-    if left_out(Need::Network) {
-        return;
-    }
+/// A project whose index has wheels, and source archives that are newer.
+fn with_sources() -> Project {
     let project = Project::standard();
     for (name, wheels, sources) in [
         ("older", &["1.0", "1.1"][..], &["1.0", "1.2"][..]),
@@ -150,6 +145,17 @@ fn prefer_binary_chooses_what_pip_chooses() {
     project
         .index
         .add(&WheelBuilder::simple("foreign", "1.1").tags("cp313-cp313-win_amd64"));
+    project
+}
+
+/// What `prefer-binary` and its absence mean, where wheels are older than source archives. pip is asked
+/// as it is, for this machine; nothing here depends on one.
+#[test]
+fn prefer_binary_chooses_what_pip_chooses() {
+    if left_out(Need::Network) {
+        return;
+    }
+    let project = with_sources();
     let mut sdists = 0;
     for requirement in [
         "older",
@@ -176,21 +182,18 @@ fn prefer_binary_chooses_what_pip_chooses() {
         };
         configure("prefer-binary = true\n");
         let _ = std::fs::remove_file(project.context.path("oxcart.lock"));
-        if theirs.ends_with(".whl") {
+        if let Some(source) = theirs.strip_suffix(".tar.gz") {
+            // What pip would build is named where it is refused.
+            let run = project.context.fails(["lock"]);
+            run.says(&[&source.replace('-', " "), "source"]);
+            sdists += 1;
+        } else {
             project.context.succeeds(["lock"]);
             let lock = project.context.read("oxcart.lock");
             assert!(
                 lock.contains(&format!("\"{theirs}\"")),
                 "{requirement}: {theirs}\n{lock}"
             );
-        } else {
-            // What pip would build is named where it is refused.
-            let (name, rest) = theirs.split_once('-').unwrap();
-            let version = rest.strip_suffix(".tar.gz").unwrap();
-            let says = format!("{name} {version}");
-            let run = project.context.fails(["lock"]);
-            run.says(&[&says, "source"]);
-            sdists += 1;
         }
         // Without it pip takes the newest of either. We take wheels alone, as pip does when told so.
         configure("");

@@ -2,11 +2,11 @@
 //!
 //! For each file that a program or Python itself may load, loading is played through as the loader does it:
 //! breadth first, what is loaded already is not looked for again. A library that others load is judged where
-//! they load it, because what they are found by (DT_RPATH, an earlier one of the same name) holds for it too.
+//! they load it, because what they are found by (`DT_RPATH`, an earlier one of the same name) holds for it too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use contents::{Elf, ElfKind};
+use contents::{Ecosystem, Elf, ElfKind};
 use facts::path::name;
 
 use crate::image::Image;
@@ -52,6 +52,7 @@ pub(crate) fn check(image: &Image<'_>, counts: &mut Counts, findings: &mut Vec<F
         }
     }
     prover.judge(&loads, findings);
+    prover.opened(counts, findings);
 }
 
 /// What one file loads, and what is wrong with that.
@@ -163,24 +164,17 @@ impl<'a> Process<'a> {
                 if self.names.contains_key(needed) || loader.is_own(needed) {
                     continue;
                 }
-                let found = loader.find(needed, &self.askers(at));
                 let file = self.nodes[at].library.real.clone();
-                let library = match found {
-                    Some(library) => library,
-                    None => match otherwise(&file, needed) {
-                        Some(path) => {
-                            self.preloaded.push((file, path.clone()));
-                            Library {
-                                opened: path.clone(),
-                                real: path,
-                            }
-                        }
-                        None => {
-                            let library = needed.clone();
-                            self.missing.push(Missing { file, library });
-                            continue;
-                        }
-                    },
+                let found = loader.find(needed, &self.askers(at)).or_else(|| {
+                    let real = otherwise(&file, needed)?;
+                    self.preloaded.push((file.clone(), real.clone()));
+                    let opened = real.clone();
+                    Some(Library { opened, real })
+                });
+                let Some(library) = found else {
+                    let library = needed.clone();
+                    self.missing.push(Missing { file, library });
+                    continue;
                 };
                 if let Some(elf) = elf_at(image, &library.real) {
                     self.names.insert(needed.clone(), library.real.clone());
@@ -396,10 +390,45 @@ impl<'a> Prover<'a> {
         };
         let finding = self
             .image
-            .finding(severity, Code::MissingLibrary, file, message);
+            .finding(severity, Code::MissingLibrary, file, message)
+            .about(library);
         match reason {
             Some(reason) => finding.hint(format!("rule: {reason}")),
             None => finding.hint(self.remedy(file, library)),
+        }
+    }
+
+    /// Libraries that Python code opens by name, of packages that are known to. One that has a copy in it does
+    /// not need the system's.
+    fn opened(&self, counts: &mut Counts, findings: &mut Vec<Finding>) {
+        let Some(python) = &self.python else {
+            return;
+        };
+        let packages = self.image.owners.packages.iter();
+        for package in packages.filter(|it| it.ecosystem == Ecosystem::Python) {
+            let normal = package.name.to_lowercase().replace(['_', '.'], "-");
+            for library in known::opened_by(&normal) {
+                counts.libraries += 1;
+                let stem = library.split(".so").next().unwrap_or_default();
+                let carries = |path: &String| name(path).starts_with(stem);
+                let program = python.nodes.first().map(|node| Asker {
+                    opened: &node.library.opened,
+                    elf: node.elf,
+                });
+                let found = program.and_then(|program| self.loader.find(library, &[program]));
+                if found.is_some() || package.files.iter().any(carries) {
+                    continue;
+                }
+                let metadata = &package.metadata;
+                let message = format!(
+                    "is of a package that opens {library} by name, which the loader does not find"
+                );
+                let finding = self
+                    .image
+                    .finding(Severity::Fault, Code::MissingLibrary, metadata, message)
+                    .about(library);
+                findings.push(finding.hint(self.remedy(metadata, library)));
+            }
         }
     }
 

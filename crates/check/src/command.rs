@@ -47,6 +47,7 @@ fn on(severity: Severity, code: Code, field: &str, message: String) -> Finding {
         code,
         path: field.to_owned(),
         owner: None,
+        subject: None,
         message,
         hint: None,
     }
@@ -60,9 +61,10 @@ fn run(image: &Image<'_>, field: &str, words: &[&str], findings: &mut Vec<Findin
     let found = match image.program(program) {
         Program::Found(found) => found,
         Program::Missing => {
-            let looked = match program.contains('/') {
-                true => String::new(),
-                false => format!(" in {}", image.path().collect::<Vec<_>>().join(":")),
+            let looked = if program.contains('/') {
+                String::new()
+            } else {
+                format!(" in {}", image.path().collect::<Vec<_>>().join(":"))
             };
             findings.push(
                 fault(
@@ -128,11 +130,7 @@ fn python(image: &Image<'_>, field: &str, words: &[&str], findings: &mut Vec<Fin
             "-W" | "-X" => rest = after.get(1..).unwrap_or_default(),
             option if option.starts_with('-') => rest = after,
             script => {
-                if image
-                    .contents
-                    .resolve(&image.from_workdir(script))
-                    .is_none()
-                {
+                if image.contents.resolve(&image.in_workdir(script)).is_none() {
                     let message = format!("runs the script `{script}`, which is not there");
                     findings.push(
                         on(Severity::Fault, Code::MissingProgram, field, message).hint(
@@ -155,10 +153,13 @@ fn run_module(
 ) {
     let directories = importable(image, &[]);
     let main = format!("{module}.__main__");
-    let is_file = modules::find(image, &directories, module).is_some();
-    let runs = modules::find(image, &directories, &main).is_some();
-    if !is_file && !runs {
-        let message = format!("runs the module {module}, which is not there");
+    let there = |name: &str| modules::find(image, &directories, name).is_some();
+    let is_package = there(&format!("{module}.__init__"));
+    // Of a package, its `__main__` is run.
+    let runs = there(&main) || !is_package && there(module);
+    if !runs {
+        let message =
+            format!("runs the module {module}, and there is no such module that can be run");
         findings.push(
             on(Severity::Fault, Code::MissingModule, field, message).hint(
                 "add the package that has it to the requirements, or the module with [[app]]",
@@ -245,7 +246,7 @@ fn is_dotted(text: &str) -> bool {
 /// Where the program looks for modules, the working directory first.
 fn importable(image: &Image<'_>, stated: &[&str]) -> Vec<String> {
     let workdir = image.config.working_dir.trim_matches('/');
-    let mut directories: Vec<String> = stated.iter().map(|path| image.from_workdir(path)).collect();
+    let mut directories: Vec<String> = stated.iter().map(|path| image.in_workdir(path)).collect();
     directories.push(workdir.to_owned());
     if let Some(python) = &image.python {
         directories.extend(python.module_directories(image));

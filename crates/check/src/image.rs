@@ -69,6 +69,7 @@ impl Image<'_> {
             code,
             path: format!("/{path}"),
             owner: self.owners.of(path).map(|owner| owner.to_string()),
+            subject: None,
             message: message.into(),
             hint: None,
         }
@@ -78,6 +79,11 @@ impl Image<'_> {
 impl Finding {
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn about(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
         self
     }
 }

@@ -2,7 +2,7 @@
 //! rule's text is here and in docs/check.md.
 
 /// Debian's packages of libraries that wheels often expect of the system.
-const PACKAGES: [(&str, &str); 70] = [
+const PACKAGES: [(&str, &str); 73] = [
     ("libGL.so.1", "libgl1"),
     ("libGLX.so.0", "libglx0"),
     ("libEGL.so.1", "libegl1"),
@@ -62,17 +62,20 @@ const PACKAGES: [(&str, &str); 70] = [
     ("libquadmath.so.0", "libquadmath0"),
     ("libsasl2.so.2", "libsasl2-2"),
     ("libsndfile.so.1", "libsndfile1"),
+    ("libsodium.so.23", "libsodium23"),
     ("libsqlite3.so.0", "libsqlite3-0"),
     ("libssl.so.3", "libssl3t64"),
     ("libstdc++.so.6", "libstdc++6"),
     ("libtcl8.6.so", "libtcl8.6"),
     ("libtk8.6.so", "libtk8.6"),
+    ("libudev.so.1", "libudev1"),
     ("libusb-1.0.so.0", "libusb-1.0-0"),
     ("libuuid.so.1", "libuuid1"),
     ("libxcb.so.1", "libxcb1"),
     ("libxml2.so.2", "libxml2"),
     ("libxslt.so.1", "libxslt1.1"),
     ("libz.so.1", "zlib1g"),
+    ("libzbar.so.0", "libzbar0t64"),
 ];
 
 /// Releases by what they bring: glibc, `GLIBCXX`, `CXXABI`.
@@ -104,6 +107,25 @@ const LOADED: [(&str, &[&str]); 5] = [
     ("/tensorflow/", &["tensorflow", "tensorflow-cpu"]),
     ("/pyarrow/", &["pyarrow"]),
 ];
+
+/// Packages whose Python code opens a library of the system by its name, at import.
+const OPENED: [(&str, &str); 9] = [
+    ("cairocffi", "libcairo.so.2"),
+    ("pysodium", "libsodium.so.23"),
+    ("python-magic", "libmagic.so.1"),
+    ("pyudev", "libudev.so.1"),
+    ("pyzbar", "libzbar.so.0"),
+    ("sounddevice", "libportaudio.so.2"),
+    ("soundfile", "libsndfile.so.1"),
+    ("weasyprint", "libgobject-2.0.so.0"),
+    ("weasyprint", "libpango-1.0.so.0"),
+];
+
+/// The libraries that the code of a package opens by name.
+pub(crate) fn opened_by(package: &str) -> impl Iterator<Item = &'static str> {
+    let found = OPENED.iter().filter(move |(name, _)| *name == package);
+    found.map(|(_, library)| *library)
+}
 
 /// The Debian package that has a library.
 pub(crate) fn package_of(library: &str) -> Option<&'static str> {

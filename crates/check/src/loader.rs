@@ -142,24 +142,23 @@ impl<'a> Loader<'a> {
             directories.find_map(|directory| self.open(directory, name, None))
         };
         let stated = || look(&self.directories(Some(&self.stated), askers.last()?.opened));
-        let rpath = |asker: &Asker<'_>, path: &Option<String>| {
-            look(&self.directories(path.as_deref(), asker.opened))
-        };
+        let rpath =
+            |asker: &Asker<'_>, path: Option<&str>| look(&self.directories(path, asker.opened));
         match self.libc {
             Libc::Glibc => {
                 // DT_RPATH reaches to all that a file loads; a DT_RUNPATH makes both void, and has no reach.
                 let reaching = || {
                     let mut above = askers.iter().filter(|it| it.elf.runpath.is_none());
-                    above.find_map(|above| rpath(above, &above.elf.rpath))
+                    above.find_map(|above| rpath(above, above.elf.rpath.as_deref()))
                 };
                 let cached = || {
                     let (layer, directories) = self.cached.as_ref()?;
                     let mut directories = directories.iter();
                     directories.find_map(|directory| self.open(directory, name, Some(*layer)))
                 };
-                let default = || match asker.elf.no_default_directories {
-                    true => None,
-                    false => look(&self.default),
+                let default = || {
+                    let looks = !asker.elf.no_default_directories;
+                    looks.then(|| look(&self.default)).flatten()
                 };
                 let by_rpath = match asker.elf.runpath {
                     None => reaching(),
@@ -167,7 +166,7 @@ impl<'a> Loader<'a> {
                 };
                 by_rpath
                     .or_else(stated)
-                    .or_else(|| rpath(asker, &asker.elf.runpath))
+                    .or_else(|| rpath(asker, asker.elf.runpath.as_deref()))
                     .or_else(cached)
                     .or_else(default)
             }
@@ -175,11 +174,7 @@ impl<'a> Loader<'a> {
                 .or_else(|| {
                     askers.iter().find_map(|above| {
                         let elf = above.elf;
-                        let path = if elf.runpath.is_some() {
-                            &elf.runpath
-                        } else {
-                            &elf.rpath
-                        };
+                        let path = elf.runpath.as_deref().or(elf.rpath.as_deref());
                         rpath(above, path)
                     })
                 })

@@ -91,13 +91,20 @@ pub(crate) fn check(image: &Image<'_>, counts: &mut Counts, findings: &mut Vec<F
             if let Some(wrong) = unsatisfied(requirement, &installed) {
                 let metadata = &it.package.metadata;
                 let message = format!("requires {}, and {wrong}", shown(requirement));
-                let finding =
-                    image.finding(Severity::Fault, Code::MissingRequirement, metadata, message);
-                findings.push(finding.hint(format!(
-                    "add `{}` to the requirements, or take a version of {} that does without",
-                    shown(requirement),
-                    it.package.name
-                )));
+                let is_of_system = image.owners.is_of_system(metadata);
+                let (severity, hint) = if is_of_system {
+                    let rule =
+                        "rule: a package of the distribution states what it needs to dpkg or apk";
+                    (Severity::Note, rule.to_owned())
+                } else {
+                    let (wanted, name) = (shown(requirement), &it.package.name);
+                    let hint = format!(
+                        "add `{wanted}` to the requirements, or take a version of {name} that does without"
+                    );
+                    (Severity::Fault, hint)
+                };
+                let finding = image.finding(severity, Code::MissingRequirement, metadata, message);
+                findings.push(finding.about(requirement.name.as_ref()).hint(hint));
             }
         }
     }

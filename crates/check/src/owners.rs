@@ -44,6 +44,13 @@ impl Owners {
         self.packages.get(first).map(Owner)
     }
 
+    /// Whether dpkg or apk installed the file.
+    pub(crate) fn is_of_system(&self, path: &str) -> bool {
+        let owners = self.by_path.get(path).into_iter().flatten();
+        let mut packages = owners.filter_map(|n| self.packages.get(*n));
+        packages.any(|package| package.ecosystem != Ecosystem::Python)
+    }
+
     /// The package, where it is one of Python.
     pub(crate) fn wheel_of(&self, path: &str) -> Option<&Package> {
         let owner = self.of(path)?.0;
@@ -61,7 +68,9 @@ pub(crate) fn check(image: &Image<'_>, counts: &mut Counts, findings: &mut Vec<F
         };
         // One package for two machines; and dpkg itself refuses what its packages do not allow.
         let is_dpkg = first.ecosystem != Ecosystem::Python && second.ecosystem != Ecosystem::Python;
-        if is_dpkg || first.metadata == second.metadata {
+        // A package of Python that came as one of the system is both.
+        let is_both = image.owners.is_of_system(&first.metadata);
+        if is_dpkg || is_both || first.metadata == second.metadata {
             continue;
         }
         let (a, b) = (Owner(first), Owner(second));

@@ -114,7 +114,7 @@ impl Python {
         for site in &self.sites {
             directories.push(site.clone());
             for file in image.contents.names_in(site) {
-                if !file.ends_with(".pth") {
+                if file.strip_suffix(".pth").is_none() {
                     continue;
                 }
                 let text = image.contents.text(&join(site, file)).unwrap_or_default();

@@ -18,6 +18,19 @@ impl Report {
         findings.filter(|finding| finding.severity == Severity::Fault)
     }
 
+    /// Makes notes of requirements on packages that the project deliberately replaces or leaves out.
+    pub fn waive(&mut self, is_waived: impl Fn(&str) -> bool) {
+        for finding in &mut self.findings {
+            let subject = finding.subject.as_deref().unwrap_or_default();
+            if finding.code == Code::MissingRequirement && is_waived(subject) {
+                finding.severity = Severity::Note;
+                finding.hint = Some(
+                    "rule: the project's `overrides` or `exclude` name this package".to_owned(),
+                );
+            }
+        }
+    }
+
     /// What is worth a look.
     pub fn notes(&self) -> impl Iterator<Item = &Finding> {
         let findings = self.findings.iter();
@@ -58,6 +71,8 @@ pub struct Finding {
     pub path: String,
     /// The package that owns the file: `numpy 2.3.1`.
     pub owner: Option<String>,
+    /// What is missing, where something is: a library, a package.
+    pub subject: Option<String>,
     /// What is wrong. Reads on after the path.
     pub message: String,
     /// What would mend it, or by which rule it is no fault.

@@ -2,6 +2,7 @@
 //! named after the fault.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -139,7 +140,7 @@ impl Image {
         let mut record = format!("{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n");
         for (path, bytes) in files {
             let hash = URL_SAFE_NO_PAD.encode(oci::Digest::of(bytes).as_bytes());
-            record += &format!("{path},sha256={hash},\n");
+            writeln!(record, "{path},sha256={hash},").unwrap();
             if !path.starts_with("..") {
                 self.file(&format!("{SITE}/{path}"), bytes.to_vec());
             }
@@ -392,6 +393,33 @@ fn a_missing_libgomp() {
 }
 
 #[test]
+fn a_library_that_python_code_opens_by_name() {
+    let mut image = Image::good("arm64");
+    image.wheel(
+        "python_magic",
+        "",
+        "py3-none-any",
+        &[("magic/__init__.py", b"")],
+    );
+    says(
+        &image.fault(Code::MissingLibrary),
+        &["opens libmagic.so.1 by name", "libmagic1t64"],
+    );
+    image.file(
+        "usr/lib/aarch64-linux-gnu/libmagic.so.1",
+        ElfBuilder::new("arm64").build(),
+    );
+    assert_eq!(image.check().findings, []);
+    image.wheel(
+        "soundfile",
+        "",
+        "py3-none-any",
+        &[("_soundfile_data/libsndfile_arm64.so", b"")],
+    );
+    assert_eq!(image.check().findings, [], "it has its own");
+}
+
+#[test]
 fn a_library_that_is_there_for_another_machine() {
     let mut image = Image::good("arm64");
     image.module(&ElfBuilder::new("arm64").needed("libgomp.so.1"));
@@ -634,6 +662,8 @@ fn a_missing_application_of_a_server() {
     run(&mut image, "uvicorn --app-dir / app.main:app");
     assert_eq!(image.check().findings, []);
     run(&mut image, "python -m demo");
+    says(&image.fault(Code::MissingModule), &["runs the module demo"]);
+    image.text(&format!("{SITE}/demo/__main__.py"), "");
     assert_eq!(image.check().findings, []);
     run(&mut image, "python -m nothing.there");
     says(&image.fault(Code::MissingModule), &["module nothing.there"]);
@@ -735,6 +765,52 @@ fn a_file_that_two_packages_own() {
     );
     image.wheel("other", "", "py3-none-any", &[("demo/__init__.py", b"")]);
     image.only(Severity::Note, Code::OwnedTwice);
+}
+
+#[test]
+fn a_package_of_python_that_debian_installed() {
+    let mut image = Image::good("arm64");
+    let info = "usr/lib/python3/dist-packages/six-1.0.egg-info";
+    image.text(
+        &format!("{info}/PKG-INFO"),
+        "Name: six\nVersion: 1.0\nRequires-Dist: gone\n",
+    );
+    image.text(
+        "var/lib/dpkg/status.d/python3-six",
+        "Package: python3-six\nVersion: 1.0-1\n",
+    );
+    image.text(
+        "var/lib/dpkg/status.d/python3-six.md5sums",
+        &format!("0  {info}/PKG-INFO\n"),
+    );
+    assert_eq!(
+        image.check().findings,
+        [],
+        "the environment does not see it"
+    );
+    image.text(
+        "opt/venv/pyvenv.cfg",
+        "include-system-site-packages = true\n",
+    );
+    says(
+        &image.only(Severity::Note, Code::MissingRequirement),
+        &["rule: ", "requires gone"],
+    );
+}
+
+#[test]
+fn what_a_project_replaces_is_a_note() {
+    let mut image = Image::good("arm64");
+    let metadata = format!("{SITE}/demo-1.0.dist-info/METADATA");
+    image.text(
+        &metadata,
+        "Name: demo\nVersion: 1.0\nRequires-Dist: Gone.Away\n",
+    );
+    let mut report = image.check();
+    report.waive(|name| name == "other");
+    assert_eq!(report.faults().count(), 1);
+    report.waive(|name| name == "gone-away");
+    assert_eq!((report.faults().count(), report.notes().count()), (0, 1));
 }
 
 #[test]

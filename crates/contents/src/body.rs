@@ -80,9 +80,10 @@ impl BodyReader {
                 Some(Text::Whole) => room == 0,
                 None => text.len() >= 4 && (!text.starts_with(b"#!") || text.contains(&b'\n')),
             };
-            match is_read && hash.is_none() {
-                true => Wants::Nothing,
-                false => Wants::More,
+            if is_read && hash.is_none() {
+                Wants::Nothing
+            } else {
+                Wants::More
             }
         })?;
         let digest = hash.map(|hash| Digest::from_bytes(hash.finalize().into()));

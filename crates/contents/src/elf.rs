@@ -114,9 +114,10 @@ impl Elf {
     pub(crate) fn read(kept: &Kept) -> Self {
         let big = kept.at(5, 1) == Some(&[elf::ELFDATA2MSB.0]);
         let is_32 = kept.at(4, 1) == Some(&[elf::ELFCLASS32.0]);
-        let endianness = match big {
-            true => Endianness::Big,
-            false => Endianness::Little,
+        let endianness = if big {
+            Endianness::Big
+        } else {
+            Endianness::Little
         };
         let mut elf = Self {
             class: if is_32 { Class::Elf32 } else { Class::Elf64 },
@@ -224,7 +225,7 @@ impl Elf {
                 elf::DT_RPATH => self.rpath = name()?,
                 elf::DT_RUNPATH => self.runpath = name()?,
                 elf::DT_FLAGS_1 => {
-                    self.no_default_directories = value & u64::from(elf::DF_1_NODEFLIB.0) != 0;
+                    self.no_default_directories = value & elf::DF_1_NODEFLIB.0 != 0;
                 }
                 _ => {}
             }

@@ -69,19 +69,16 @@ impl Kept {
     /// What lies at `offset`; None where that is not in the file or was not kept.
     pub(crate) fn at(&self, offset: u64, size: u64) -> Option<&[u8]> {
         let end = offset.checked_add(size)?;
-        let direct = self.hole == 0 || end <= HEAD as u64;
-        let shifted = offset >= HEAD as u64 + self.hole;
-        let slice = |bytes: &'_ [u8], start: u64| {
-            let from = offset.checked_sub(start)? as usize;
-            Some((from, from.checked_add(size as usize)?)).filter(|(_, to)| *to <= bytes.len())
+        let (bytes, start) = if self.hole == 0 || end <= HEAD as u64 {
+            (&self.bytes, 0)
+        } else if offset >= HEAD as u64 + self.hole {
+            (&self.bytes, self.hole)
+        } else {
+            (&self.middle, self.middle_start)
         };
-        let (bytes, start) = match () {
-            () if direct => (&self.bytes, 0),
-            () if shifted => (&self.bytes, self.hole),
-            () => (&self.middle, self.middle_start),
-        };
-        let (from, to) = slice(bytes, start)?;
-        Some(&bytes[from..to])
+        let from = usize::try_from(offset.checked_sub(start)?).ok()?;
+        let to = from.checked_add(usize::try_from(size).ok()?)?;
+        bytes.get(from..to)
     }
 
     /// The text at `offset` up to its NUL, at most `limit` bytes of it.

@@ -4,7 +4,6 @@ use std::io::{BufRead, Read};
 
 use facts::members::{Member, MemberKind, Members};
 use facts::{EntryFault, input, path};
-use oci::Digest;
 
 use crate::Error;
 use crate::body::BodyReader;
@@ -37,7 +36,7 @@ pub fn list(media_type: &str, reader: impl Read, options: Options) -> Result<Lis
         directory: None,
         bodies: BodyReader::new(options.digests),
     };
-    while let Some(member) = members.next()? {
+    while let Some(member) = members.next_member()? {
         lister.member(&member, &mut members)?;
     }
     Ok(lister.listing)
@@ -124,12 +123,12 @@ impl Lister {
         member: &Member,
         members: &mut Members<R>,
     ) -> Result<File, Error> {
-        let unread = (Body::Unread, None::<Digest>);
-        let (body, sha256) = match member.sparse {
-            true => unread,
-            false => self.bodies.read(path, |sink| {
+        let (body, sha256) = if member.sparse {
+            (Body::Unread, None)
+        } else {
+            self.bodies.read(path, |sink| {
                 members.body(|part| Ok::<_, facts::Error>(sink(part)))
-            })?,
+            })?
         };
         Ok(File {
             size: member.size,

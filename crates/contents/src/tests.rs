@@ -3,7 +3,12 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use crate::{Body, Contents, Ecosystem, Kind, Listing, Options, Package, list};
+use testkit::ElfBuilder;
+
+use crate::{
+    Body, Class, Contents, Ecosystem, Elf, ElfKind, Endianness, Kind, Listing, Options, Package,
+    list,
+};
 
 /// A layer under construction.
 pub(crate) struct Layer(tar::Builder<Vec<u8>>);
@@ -307,4 +312,92 @@ fn packages_of_three_ecosystems() {
     assert_eq!(shown[1], (Ecosystem::Debian, "a", "2", 0, 1, 5));
     assert_eq!(shown[2], (Ecosystem::Debian, "b", "1:2-3", 0, 1, 3));
     assert_eq!(shown[3], (Ecosystem::Alpine, "musl", "1.2.5-r0", 0, 1, 7));
+}
+
+/// The tables of one file, in parts of odd sizes.
+fn elf(bytes: &[u8]) -> Elf {
+    let tar = Layer::new().file("lib", bytes).tar();
+    let listing = list(
+        "application/vnd.oci.image.layer.v1.tar",
+        &tar[..],
+        Options::default(),
+    )
+    .unwrap();
+    match &listing.entries["lib"].file().unwrap().body {
+        Body::Elf(elf) => (**elf).clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn made_up(architecture: &str) -> ElfBuilder {
+    ElfBuilder::new(architecture)
+        .interpreter("/lib/ld.so.1")
+        .soname("libown.so.1")
+        .rpath("/r")
+        .runpath("$ORIGIN/../x")
+        .needed("libother.so.2")
+        .needs("libc.so.6", &["GLIBC_2.17", "GLIBC_2.34"])
+        .needs("libm.so.6", &["GLIBC_2.29"])
+        .defines(&["OWN_1", "OWN_2"])
+}
+
+#[test]
+fn tables_of_elf_files() {
+    for (architecture, class, machine) in [
+        ("amd64", Class::Elf64, 62),
+        ("arm64", Class::Elf64, 183),
+        ("armhf", Class::Elf32, 40),
+    ] {
+        let elf = elf(&made_up(architecture).build());
+        assert_eq!(
+            (elf.class, elf.machine, elf.kind),
+            (class, machine, ElfKind::Shared)
+        );
+        assert_eq!(elf.endianness, Endianness::Little);
+        assert_eq!(elf.interpreter.as_deref(), Some("/lib/ld.so.1"));
+        assert_eq!(elf.soname.as_deref(), Some("libown.so.1"));
+        assert_eq!(elf.rpath.as_deref(), Some("/r"));
+        assert_eq!(elf.runpath.as_deref(), Some("$ORIGIN/../x"));
+        assert_eq!(elf.needed, ["libother.so.2", "libc.so.6", "libm.so.6"]);
+        let needs: Vec<_> = elf
+            .needs
+            .iter()
+            .map(|it| (it.file.as_str(), it.versions.len()))
+            .collect();
+        assert_eq!(needs, [("libc.so.6", 2), ("libm.so.6", 1)]);
+        assert_eq!(elf.needs[0].versions, ["GLIBC_2.17", "GLIBC_2.34"]);
+        assert_eq!(elf.defines, ["OWN_1", "OWN_2"]);
+        assert_eq!(elf.fault, None);
+    }
+}
+
+/// The program that runs this test, which a real linker made.
+#[test]
+fn a_linkers_file() {
+    let elf = elf(&std::fs::read("/proc/self/exe").unwrap());
+    assert_eq!(elf.fault, None);
+    assert!(
+        elf.needed.iter().any(|name| name.starts_with("libc.")),
+        "{elf:?}"
+    );
+    assert!(elf.interpreter.is_some());
+}
+
+#[test]
+fn a_cut_off_file_says_so() {
+    let bytes = made_up("arm64").build();
+    let elf = elf(&bytes[..bytes.len() / 2]);
+    assert!(elf.fault.is_some(), "{elf:?}");
+    assert_eq!(elf.machine, 183, "what could be read is there");
+}
+
+proptest::proptest! {
+    #[test]
+    fn damaged_files_are_read_without_panic(at in 0usize..700, value: u8, length in 0usize..900, wide: bool) {
+        let mut bytes = made_up(if wide { "arm64" } else { "armhf" }).build();
+        let at = 4 + at % (bytes.len() - 4);
+        bytes[at] = value;
+        bytes.truncate(length.max(4));
+        elf(&bytes);
+    }
 }

@@ -49,7 +49,7 @@ impl ReadLayer {
                 hasher: HashingWriter::new(io::sink()),
             };
             let mut members = Members::new(&mut tar);
-            while let Some(member) = members.next()? {
+            while let Some(member) = members.next_member()? {
                 let mut hasher = HashingWriter::new(io::sink());
                 members.body(|part| {
                     let _ = hasher.write_all(part);
@@ -80,7 +80,7 @@ impl ReadLayer {
     ) -> anyhow::Result<()> {
         let mut members = Members::new(facts::input::open(media_type, open()?)?);
         let mut failed = None;
-        while let Some(member) = members.next()? {
+        while let Some(member) = members.next_member()? {
             if plain(&member.path) != path {
                 continue;
             }

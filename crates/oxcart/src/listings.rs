@@ -1,5 +1,7 @@
 //! What layers hold, kept in the store by their `diff_id`: a layer is looked into once.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use anyhow::Context;
 use contents::{Listing, Options};
 use futures::{StreamExt, TryStreamExt, stream};
 use oci::layer::Layer;
-use oci::{DiffId, HashingWriter};
+use oci::{DiffId, Digest, HashingWriter};
 use serde::{Deserialize, Serialize};
 
 use crate::base;
@@ -112,13 +114,15 @@ impl<R: Read> Read for Hashing<R> {
     }
 }
 
-/// The listings of layers of an image at `place`, in their order.
+/// The listings of layers of an image, in their order. Its place is opened where a layer is neither known nor
+/// in the store.
 pub(crate) async fn of_place(
     store: &Store,
-    place: &Place,
+    open: impl Fn() -> anyhow::Result<Place>,
     layers: &[Layer],
     options: Options,
 ) -> anyhow::Result<Vec<Arc<Listing>>> {
+    let open = &open;
     stream::iter(layers)
         .map(|layer| async move {
             if let Some(listing) = known(store, &layer.diff_id, options) {
@@ -126,13 +130,13 @@ pub(crate) async fn of_place(
             }
             let reader: Box<dyn Read + Send> = match store.reader(&layer.digest) {
                 Some(file) => Box::new(file),
-                None => base::reader(place, &layer.digest, layer.size).await?,
+                None => base::reader(&open()?, &layer.digest, layer.size).await?,
             };
             let read = layer.clone();
             let listing =
                 tokio::task::spawn_blocking(move || list_checked(&read, reader, options)).await?;
-            let listing = listing
-                .with_context(|| format!("layer {} of {place} cannot be read", layer.digest))?;
+            let listing =
+                listing.with_context(|| format!("layer {} cannot be read", layer.digest))?;
             keep(store, &layer.diff_id, listing, options)
         })
         .buffered(PARALLEL)
@@ -140,18 +144,24 @@ pub(crate) async fn of_place(
         .await
 }
 
-/// The listings of layers that were built, in their order: of those that are not known, the blob is made from
+/// The listings of layers that were built, by their `diff_id`. Of those that are not known, the blob is made from
 /// its map and read at the same time.
-pub(crate) fn of_built(
+pub(crate) fn of_built<'a>(
     store: &Store,
-    layers: &[&BuiltLayer],
+    layers: impl Iterator<Item = &'a BuiltLayer>,
     threads: NonZeroUsize,
-) -> anyhow::Result<Vec<Arc<Listing>>> {
+) -> anyhow::Result<BTreeMap<Digest, Arc<Listing>>> {
     let options = Options::default();
-    in_parallel(layers, threads, |built| {
+    let layers: BTreeMap<Digest, &BuiltLayer> = layers
+        .map(|built| (built.record.layer.diff_id.0, built))
+        .collect();
+    let mut layers: Vec<_> = layers.into_values().collect();
+    // The longest one should not begin last.
+    layers.sort_by_key(|built| Reverse(built.record.layer.size));
+    let listings = in_parallel(&layers, threads, |built| {
         let layer = &built.record.layer;
         if let Some(listing) = known(store, &layer.diff_id, options) {
-            return Ok(listing);
+            return Ok((layer.diff_id.0, listing));
         }
         let (reader, mut writer) = io::pipe()?;
         let (listing, written) = thread::scope(|scope| {
@@ -161,6 +171,8 @@ pub(crate) fn of_built(
         });
         // Where the blob could not be made, that is why it could not be read.
         written.map_err(|_| anyhow::anyhow!("the thread that made a blob ended early"))??;
-        keep(store, &layer.diff_id, listing?, options)
-    })
+        let listing = keep(store, &layer.diff_id, listing?, options)?;
+        Ok((layer.diff_id.0, listing))
+    })?;
+    Ok(listings.into_iter().collect())
 }

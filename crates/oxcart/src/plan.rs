@@ -43,7 +43,7 @@ pub(crate) enum Step {
     /// One large wheel, or several small ones.
     Wheels(Vec<LockedWheel>),
     /// The project's own wheel, which is built with the image: none as long as it is not.
-    Project(LockedProject, Option<LockedWheel>),
+    Project(LockedProject, Option<Box<LockedWheel>>),
     /// Files of the project.
     App(App),
 }
@@ -164,7 +164,7 @@ impl Step {
     pub(crate) fn wheels(&self) -> &[LockedWheel] {
         match self {
             Self::Wheels(wheels) => wheels,
-            Self::Project(_, wheel) => wheel.as_slice(),
+            Self::Project(_, wheel) => wheel.as_deref().map_or(&[], std::slice::from_ref),
             Self::Debian(..) | Self::Skeleton | Self::App(_) => &[],
         }
     }

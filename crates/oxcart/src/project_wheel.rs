@@ -123,7 +123,7 @@ pub(crate) fn complete(
                 wheel(&builder, &project.directory, locked).await
             })?;
             record.check("the project", platform, &target, fetcher.store())?;
-            *built = Some(wheel);
+            *built = Some(Box::new(wheel));
         }
     }
     Ok(())

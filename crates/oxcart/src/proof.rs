@@ -4,19 +4,21 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use check::{Config, Report};
-use contents::{Contents, Listing};
+use contents::{Contents, Listing, Options};
 use oci::layer::Layer;
 use oci::{Digest, Platform};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use uv_normalize::PackageName;
 
 use crate::base::Bases;
-use crate::build::{Built, BuiltImage};
+use crate::build::{Built, BuiltImage, in_parallel};
 use crate::diagnostics::Failure;
 use crate::fetch::Fetcher;
 use crate::listings;
-use crate::place::{Location, Place};
+use crate::place::Place;
 use crate::progress::Progress;
+use crate::project::Project;
 use crate::store::Store;
 
 /// What is kept.
@@ -79,29 +81,63 @@ pub(crate) async fn of_place(
     if let Some(report) = known(store, &key) {
         return Ok(report);
     }
-    let listings = listings::of_place(store, place, layers, contents::Options::default()).await?;
+    let listings =
+        listings::of_place(store, || Ok(place.clone()), layers, Options::default()).await?;
     prove(store, &key, &listings, config, platform)
 }
 
 /// Proves images that were built, before they go anywhere: one that would not load is an error.
 pub(crate) fn of_built(
     built: &Built,
-    base: Option<&Location>,
+    project: &Project,
     bases: Bases<'_>,
     fetcher: &Fetcher,
     threads: NonZeroUsize,
 ) -> anyhow::Result<()> {
-    let mut faults = 0;
-    for image in &built.images {
-        let Some(report) = of_image(image, base, bases, fetcher, threads)? else {
-            bases.progress.line(&format!(
-                "{}: not checked, since layers of it are in the registry alone; `oxcart check` reads them there",
-                image.platform
-            ));
-            continue;
+    let subjects = built
+        .images
+        .iter()
+        .map(Subject::new)
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let (far, subjects): (Vec<_>, Vec<_>) =
+        subjects.into_iter().partition(|it| it.is_far(bases.store));
+    for it in far {
+        bases.progress.line(&format!(
+            "{}: not checked, since layers of it are in the registry alone; `oxcart check` reads them there",
+            it.image.platform
+        ));
+    }
+    let unknown = subjects
+        .iter()
+        .filter(|it| known(bases.store, &it.key).is_none());
+    let own = unknown.flat_map(|it| &it.image.layers);
+    let listings = listings::of_built(bases.store, own, threads)?;
+    let reports = in_parallel(&subjects, threads, |it| {
+        if let Some(report) = known(bases.store, &it.key) {
+            return Ok(report);
+        }
+        let mut layers = match (&it.image.base, project.base.location()) {
+            (Some(locked), Some(location)) => {
+                let open = || bases.pinned(location, locked);
+                fetcher.wait(listings::of_place(
+                    bases.store,
+                    open,
+                    &locked.layers,
+                    Options::default(),
+                ))?
+            }
+            _ => Vec::new(),
         };
+        let own = it.image.layers.iter();
+        layers.extend(own.map(|it| Arc::clone(&listings[&it.record.layer.diff_id.0])));
+        prove(bases.store, &it.key, &layers, &it.config, it.image.platform)
+    })?;
+    let mut faults = 0;
+    for (it, mut report) in subjects.iter().zip(reports) {
+        let platform = it.image.platform;
+        report.waive(|name| is_replaced(project, platform, name));
         faults += report.faults().count();
-        tell(image.platform, &report, bases.progress);
+        tell(platform, &report, bases.progress);
     }
     match faults {
         0 => Ok(()),
@@ -110,52 +146,59 @@ pub(crate) fn of_built(
     }
 }
 
+/// An image that was built, and what its proof is known by.
+struct Subject<'a> {
+    image: &'a BuiltImage,
+    config: Config,
+    key: Digest,
+}
+
+impl<'a> Subject<'a> {
+    fn new(image: &'a BuiltImage) -> anyhow::Result<Self> {
+        let document: Map<String, Value> = serde_json::from_slice(&image.image.config)?;
+        let config = config(&document)?;
+        let own = image.layers.iter().map(|layer| &layer.record.layer);
+        let key = key(
+            image.base_layers().iter().chain(own),
+            &config,
+            image.platform,
+        )?;
+        Ok(Self { image, config, key })
+    }
+
+    /// Whether its proof would take layers that are in a registry alone: what spares their download is not to be
+    /// spent here.
+    fn is_far(&self, store: &Store) -> bool {
+        let mut own = self.image.layers.iter();
+        known(store, &self.key).is_none()
+            && own.any(|layer| layer.is_remote() && !listings::is_known(store, layer))
+    }
+}
+
+/// Whether the project replaces what packages require under this name, or leaves it out.
+fn is_replaced(project: &Project, platform: Platform, name: &str) -> bool {
+    let Some(dependencies) = project.dependencies(platform) else {
+        return false;
+    };
+    let policies = &dependencies.policies;
+    let mut names = policies
+        .overrides
+        .iter()
+        .chain(&policies.exclude)
+        .map(|text| {
+            let end = text.find(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_' | '.'));
+            &text[..end.unwrap_or(text.len())]
+        });
+    names.any(|it| {
+        it.parse::<PackageName>()
+            .is_ok_and(|it| it.as_ref() == name)
+    })
+}
+
 fn refusal(what: &str) -> anyhow::Error {
     Failure::new(format!("{what} in the image: nothing was written or pushed"))
         .hint("mend what is named above; with --no-check the image is built as it is, and `oxcart check` shows all there is to say of it")
         .into()
-}
-
-/// None where that would take layers that are in a registry alone: what spares their download is not to be
-/// spent here.
-fn of_image(
-    image: &BuiltImage,
-    base: Option<&Location>,
-    bases: Bases<'_>,
-    fetcher: &Fetcher,
-    threads: NonZeroUsize,
-) -> anyhow::Result<Option<Report>> {
-    let document: Map<String, Value> = serde_json::from_slice(&image.image.config)?;
-    let config = config(&document)?;
-    let own: Vec<_> = image.layers.iter().collect();
-    let all = || {
-        let own = own.iter().map(|layer| &layer.record.layer);
-        image.base_layers().iter().chain(own)
-    };
-    let key = key(all(), &config, image.platform)?;
-    if let Some(report) = known(bases.store, &key) {
-        return Ok(Some(report));
-    }
-    if own
-        .iter()
-        .any(|layer| layer.is_remote() && !listings::is_known(bases.store, layer))
-    {
-        return Ok(None);
-    }
-    let mut listings = match (&image.base, base) {
-        (Some(locked), Some(location)) => {
-            let place = bases.pinned(location, locked)?;
-            fetcher.wait(listings::of_place(
-                bases.store,
-                &place,
-                &locked.layers,
-                contents::Options::default(),
-            ))?
-        }
-        _ => Vec::new(),
-    };
-    listings.extend(listings::of_built(bases.store, &own, threads)?);
-    prove(bases.store, &key, &listings, &config, image.platform).map(Some)
 }
 
 /// Faults in full, notes by their number.

@@ -174,8 +174,7 @@ impl Making<'_> {
         let checking = Instant::now();
         let goes_anywhere = args.push || !args.outputs.is_empty();
         if goes_anywhere && !args.no_check {
-            let base = project.base.location();
-            proof::of_built(&built, base, bases, fetcher, options.threads)?;
+            proof::of_built(&built, project, bases, fetcher, options.threads)?;
         }
         seconds.check = checking.elapsed().as_secs_f64();
 

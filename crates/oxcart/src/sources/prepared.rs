@@ -128,6 +128,7 @@ impl Builder {
         request.index = self.indexes.clone();
         request.sources = self.sources.clone();
         request.prefer = self.prefer.clone();
+        request.timeout = self.shared.fetcher.patience();
         let resolution = resolve::resolve(&request).await.map_err(|error| {
             Failure::new(format!(
                 "what is needed to build {what} cannot be resolved for this machine's Python {}",
