@@ -48,6 +48,7 @@ fn debian(architecture: &str, status: &str, os_release: &str) -> Vec<Member> {
         Member::file("usr/lib/os-release", os_release),
         Member::link("etc/os-release", "../usr/lib/os-release"),
         Member::file("etc/kept.conf", "the image's"),
+        Member::file("etc/passwd", "nonroot:x:65532:65532::/home:/bin/false\n"),
         Member::file(&format!("usr/lib/{triplet}/libc.so.6"), libc),
         Member::file("usr/bin/python3.13", elf(architecture)),
         Member::link("usr/bin/python3", "python3.13"),
@@ -246,7 +247,8 @@ fn the_python_may_come_with_the_packages() {
     let on_debian = OnDebian::new();
     let project = &on_debian.project;
     put(&on_debian.registry, BASE, |architecture| {
-        let mut members = debian(architecture, &status(architecture), TRIXIE);
+        let status = status(architecture).replace("python3.13-minimal", "something-else");
+        let mut members = debian(architecture, &status, TRIXIE);
         members.retain(|it| !it.is_below("usr/bin"));
         members
     });
