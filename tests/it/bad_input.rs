@@ -42,7 +42,7 @@ fn an_unknown_key_suggests_the_nearest() {
       |
     4 | platfroms = ["linux/amd64", "linux/arm64"]
       | ^^^^^^^^^
-    unknown field `platfroms`, expected one of `name`, `platforms`, `base`, `annotations`, `compression`, `max-layers`
+    unknown field `platfroms`, expected one of `name`, `platforms`, `base`, `annotations`, `compression`, `cache-from`, `max-layers`
     hint: did you mean `platforms`?
     "#);
 }

@@ -93,6 +93,7 @@ fn what_it_says_of_three_sets_is_what_happens() {
     );
 }
 
+#[expect(clippy::print_stdout, reason = "what is read where it is run by hand")]
 #[test]
 #[ignore = "takes half an hour: see the head of this file"]
 fn what_it_says_of_ten_sets_is_what_happens() {
@@ -144,6 +145,7 @@ fn build(name: &str, requirements: &str) -> Once {
     })
 }
 
+#[expect(clippy::print_stdout, reason = "what is read where it is run by hand")]
 fn compare(name: &str, report: &Value, bundle: &Bundle, missing: &[&str], counts: &mut Counts) {
     let findings = report["findings"].as_array().unwrap();
     let of = |severity: &str| -> Vec<&Value> {

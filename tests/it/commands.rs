@@ -48,7 +48,7 @@ fn a_lock_is_made_once_and_kept() {
     // What is newer now does not matter to a lock that is there.
     project.index.add(&WheelBuilder::simple("helper", "2.1"));
     project.context.succeeds(["lock"]);
-    project.build(&[]);
+    project.build(&["--locked"]);
     assert_eq!(project.context.read("oxcart.lock"), text);
     project.context.succeeds(["lock", "--upgrade"]);
     let upgraded = project.context.read("oxcart.lock");

@@ -9,7 +9,7 @@ use testkit::Context;
 use crate::project::{BUILD, Image, Project, digest_of, listing};
 
 /// Another place for the same project, with a store of its own, that nothing has been built in.
-fn copy(project: &Project) -> Context {
+pub(crate) fn copy(project: &Project) -> Context {
     let other = Context::new(env!("CARGO_BIN_EXE_oxcart"));
     for name in listing(project.context.project()) {
         other.write(&name, fs::read(project.context.path(&name)).unwrap());

@@ -147,12 +147,10 @@ impl Bench {
         fs::remove_dir_all(&image)?;
         let oxcart_all = measure(&self.oxcart(&["--no-cache", "--locked"]), None)?;
         fs::remove_dir_all(&image)?;
-        self.forget_wheel_layers()?;
+        workbench::forget_wheel_layers(&self.store)?;
         let oxcart = measure(&self.oxcart(&["--locked"]), None)?;
+        let oxcart_layers = workbench::layer_seconds(&self.path("metadata.json"))?;
         let metadata: Value = serde_json::from_slice(&fs::read(self.path("metadata.json"))?)?;
-        let oxcart_layers = metadata["seconds"]["layers"]
-            .as_f64()
-            .context("no seconds.layers in the metadata")?;
 
         let mut limit = Command::new(std::env::current_exe()?);
         limit
@@ -204,20 +202,6 @@ impl Bench {
             pigz_bytes,
             gzip,
         })
-    }
-
-    /// Removes the records of layers that are maps of wheels. The base's layer stays: the other
-    /// ways have none.
-    fn forget_wheel_layers(&self) -> anyhow::Result<()> {
-        for entry in fs::read_dir(self.store.join("layers"))? {
-            let path = entry?.path();
-            let record = fs::read(&path)?;
-            let start = &record[..record.len().min(4096)];
-            if start.windows(12).any(|window| window == br#""kept":"map""#) {
-                fs::remove_file(&path)?;
-            }
-        }
-        Ok(())
     }
 
     /// Installs the wheels into an empty directory.

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::tools::{cache, cargo, run};
-use crate::{test, tools};
+use crate::{fuzz, test, tools};
 
 /// The cargo-deny that is known to build with the workspace's Rust.
 const CARGO_DENY: &str = "0.20.2";
@@ -29,6 +29,7 @@ pub(crate) fn run_all() -> anyhow::Result<()> {
         "--document-private-items",
     ]);
     run(doc.env("RUSTDOCFLAGS", "-Dwarnings"))?;
+    fuzz::fuzz(&fuzz::Options::short())?;
     test::run(&[])
 }
 

@@ -6,11 +6,16 @@
 )]
 
 mod bench;
+mod bench_big;
+mod bench_full;
 mod bench_lock;
 mod bench_push;
 mod ci;
+mod docker_registry;
+mod fuzz;
 mod golden;
 mod limit;
+mod made_wheel;
 mod measure;
 mod packages;
 mod table;
@@ -26,7 +31,7 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
 enum Command {
-    /// Everything that must pass: fmt, clippy, doc, deny, and the tests.
+    /// Everything that must pass: fmt, deny, clippy, doc, a little fuzzing, and the tests.
     Ci,
     /// Installs what the end-to-end tests need, then runs all tests.
     Test {
@@ -38,6 +43,8 @@ enum Command {
     Bench(Bench),
     /// Writes the golden files and snapshots anew; read the difference before committing it.
     Golden,
+    /// Runs the fuzz targets; what they fail on is kept and named.
+    Fuzz(fuzz::Options),
     /// Names the Debian packages that the end-to-end tests use.
     E2ePackages,
     /// Runs a command and writes what it used as JSON: `bench` calls itself with this.
@@ -54,22 +61,35 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// One generated wheel of 500 MB on one thread and on all, as a Markdown table.
+    Big(workbench::Common),
     /// Layer building against `uv pip install; tar; pigz`, as a Markdown table.
     Layers(bench::Options),
+    /// `oxcart digest`, as a Markdown table.
+    Digest(bench_full::Options),
+    /// Pushing from an empty store with a full lock, as a Markdown table.
+    Fresh(bench_full::Options),
     /// Locking against `uv pip compile`, as a Markdown table.
     Lock(workbench::Common),
     /// Pushing to docker-registry on the loopback interface against skopeo, as a Markdown table.
     Push(bench_push::Options),
+    /// Pushing after a change of one file, as a Markdown table.
+    Rebuild(bench_full::Options),
 }
 
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Ci => ci::run_all(),
         Command::Test { filters } => test::run(&filters),
+        Command::Bench(Bench::Big(options)) => bench_big::big(&options),
         Command::Bench(Bench::Layers(options)) => bench::layers(&options),
+        Command::Bench(Bench::Digest(options)) => bench_full::digest(&options),
+        Command::Bench(Bench::Fresh(options)) => bench_full::fresh(&options),
+        Command::Bench(Bench::Rebuild(options)) => bench_full::rebuild(&options),
         Command::Bench(Bench::Lock(options)) => bench_lock::lock(&options),
         Command::Bench(Bench::Push(options)) => bench_push::push(&options),
         Command::Golden => golden::write(),
+        Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::E2ePackages => {
             println!("{}", packages::DEBIAN.join(" "));
             Ok(())

@@ -9,10 +9,11 @@ use anyhow::{Context as _, bail};
 use crate::tools::{cache, run, succeeds, which};
 
 /// Debian packages, and what is looked for to know that each is there.
-const NEEDED: [(&str, &str); 12] = [
+const NEEDED: [(&str, &str); 13] = [
     ("binfmt-support", "update-binfmts"),
     ("buildah", "buildah"),
     ("ca-certificates", "update-ca-certificates"),
+    ("chromium", "chromium"),
     ("docker-registry", "docker-registry"),
     ("mmdebstrap", "mmdebstrap"),
     ("openssl", "openssl"),

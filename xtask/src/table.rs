@@ -92,6 +92,7 @@ pub(crate) fn mega(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-fn mebi(bytes: u64) -> f64 {
+/// Bytes as mebibytes.
+pub(crate) fn mebi(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

@@ -6,6 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::Context as _;
+use serde_json::Value;
+
 use crate::tools::{cache, cargo, root, run, target_directory};
 
 /// The sample that is measured.
@@ -46,25 +49,31 @@ pub(crate) struct Workbench {
 }
 
 impl Workbench {
-    /// Makes the directory inside `beside`: on the same file system, so that files can be linked.
+    /// With a copy of the sample in `project`. The directory is inside `beside`: on the same file
+    /// system, so that files can be linked.
     pub(crate) fn new(options: &Common, beside: &Path) -> anyhow::Result<Self> {
-        let oxcart = match &options.oxcart {
-            Some(program) => std::path::absolute(program)?,
-            None => release_build()?,
-        };
-        fs::create_dir_all(beside)?;
-        let workbench = Self {
-            oxcart,
-            work: tempfile::Builder::new()
-                .prefix("bench-")
-                .tempdir_in(beside)?,
-        };
+        let workbench = Self::empty(options, beside)?;
         let mut copy = Command::new("cp");
         run(copy
             .arg("-r")
             .arg(root().join(PROJECT))
             .arg(workbench.path("project")))?;
         Ok(workbench)
+    }
+
+    /// Without a project.
+    pub(crate) fn empty(options: &Common, beside: &Path) -> anyhow::Result<Self> {
+        let oxcart = match &options.oxcart {
+            Some(program) => std::path::absolute(program)?,
+            None => release_build()?,
+        };
+        fs::create_dir_all(beside)?;
+        Ok(Self {
+            oxcart,
+            work: tempfile::Builder::new()
+                .prefix("bench-")
+                .tempdir_in(beside)?,
+        })
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -90,4 +99,26 @@ fn release_build() -> anyhow::Result<PathBuf> {
         "oxcart",
     ]))?;
     Ok(target_directory()?.join("release/oxcart"))
+}
+
+/// Removes the records of layers that are maps of wheels. Those of Debian packages stay: the ways that
+/// oxcart is compared with have none.
+pub(crate) fn forget_wheel_layers(store: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(store.join("layers"))? {
+        let path = entry?.path();
+        let record = fs::read(&path)?;
+        let start = &record[..record.len().min(4096)];
+        if start.windows(12).any(|window| window == br#""kept":"map""#) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// `seconds.layers` of a metadata file: building the layers alone.
+pub(crate) fn layer_seconds(metadata: &Path) -> anyhow::Result<f64> {
+    let metadata: Value = serde_json::from_slice(&fs::read(metadata)?)?;
+    metadata["seconds"]["layers"]
+        .as_f64()
+        .context("no seconds.layers in the metadata")
 }

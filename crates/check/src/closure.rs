@@ -164,24 +164,17 @@ impl<'a> Process<'a> {
                 if self.names.contains_key(needed) || loader.is_own(needed) {
                     continue;
                 }
-                let found = loader.find(needed, &self.askers(at));
                 let file = self.nodes[at].library.real.clone();
-                let library = match found {
-                    Some(library) => library,
-                    None => match otherwise(&file, needed) {
-                        Some(path) => {
-                            self.preloaded.push((file, path.clone()));
-                            Library {
-                                opened: path.clone(),
-                                real: path,
-                            }
-                        }
-                        None => {
-                            let library = needed.clone();
-                            self.missing.push(Missing { file, library });
-                            continue;
-                        }
-                    },
+                let found = loader.find(needed, &self.askers(at)).or_else(|| {
+                    let real = otherwise(&file, needed)?;
+                    self.preloaded.push((file.clone(), real.clone()));
+                    let opened = real.clone();
+                    Some(Library { opened, real })
+                });
+                let Some(library) = found else {
+                    let library = needed.clone();
+                    self.missing.push(Missing { file, library });
+                    continue;
                 };
                 if let Some(elf) = elf_at(image, &library.real) {
                     self.names.insert(needed.clone(), library.real.clone());

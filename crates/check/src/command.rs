@@ -130,11 +130,7 @@ fn python(image: &Image<'_>, field: &str, words: &[&str], findings: &mut Vec<Fin
             "-W" | "-X" => rest = after.get(1..).unwrap_or_default(),
             option if option.starts_with('-') => rest = after,
             script => {
-                if image
-                    .contents
-                    .resolve(&image.from_workdir(script))
-                    .is_none()
-                {
+                if image.contents.resolve(&image.in_workdir(script)).is_none() {
                     let message = format!("runs the script `{script}`, which is not there");
                     findings.push(
                         on(Severity::Fault, Code::MissingProgram, field, message).hint(
@@ -250,7 +246,7 @@ fn is_dotted(text: &str) -> bool {
 /// Where the program looks for modules, the working directory first.
 fn importable(image: &Image<'_>, stated: &[&str]) -> Vec<String> {
     let workdir = image.config.working_dir.trim_matches('/');
-    let mut directories: Vec<String> = stated.iter().map(|path| image.from_workdir(path)).collect();
+    let mut directories: Vec<String> = stated.iter().map(|path| image.in_workdir(path)).collect();
     directories.push(workdir.to_owned());
     if let Some(python) = &image.python {
         directories.extend(python.module_directories(image));

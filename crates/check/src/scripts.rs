@@ -21,19 +21,20 @@ pub(crate) fn check(image: &Image<'_>, counts: &mut Counts, findings: &mut Vec<F
                     findings.push(broken(image, found.path, interpreter, &why));
                 }
             }
-            Kind::Symlink { target } if is_python_link(image, found.path) => {
-                if image.contents.file(found.path).is_none() {
-                    let message = format!("leads to {target}, where nothing is");
-                    let finding = image.finding(
-                        Severity::Fault,
-                        Code::DanglingInterpreter,
-                        found.path,
-                        message,
-                    );
-                    findings.push(finding.hint(
+            Kind::Symlink { target }
+                if is_python_link(image, found.path)
+                    && image.contents.file(found.path).is_none() =>
+            {
+                let message = format!("leads to {target}, where nothing is");
+                let finding = image.finding(
+                    Severity::Fault,
+                    Code::DanglingInterpreter,
+                    found.path,
+                    message,
+                );
+                findings.push(finding.hint(
                         "the environment was made for another base: make it anew, or use the base that it was made with",
                     ));
-                }
             }
             _ => {}
         }

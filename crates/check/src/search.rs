@@ -19,7 +19,7 @@ impl Image<'_> {
     /// `name` in `PATH`, or where it says if it has a slash; relative to the working directory.
     pub(crate) fn program(&self, name: &str) -> Program<'_> {
         if name.contains('/') {
-            return self.executable(&self.from_workdir(name));
+            return self.executable(&self.in_workdir(name));
         }
         let mut worst = Program::Missing;
         for directory in self.path() {
@@ -41,7 +41,7 @@ impl Image<'_> {
     }
 
     /// `path` without its first slash, from the working directory where it has none.
-    pub(crate) fn from_workdir(&self, path: &str) -> String {
+    pub(crate) fn in_workdir(&self, path: &str) -> String {
         match path.strip_prefix('/') {
             Some(path) => path.to_owned(),
             None => join(self.config.working_dir.trim_matches('/'), path),

@@ -223,13 +223,12 @@ impl Contents {
             let Some(rest) = path.strip_prefix(&prefix) else {
                 break;
             };
-            from = match rest.split_once('/') {
+            from = if let Some((name, _)) = rest.split_once('/') {
                 // Past all that is in it: `0` follows `/`.
-                Some((name, _)) => format!("{prefix}{name}0"),
-                None => {
-                    names.push(rest);
-                    format!("{path}\0")
-                }
+                format!("{prefix}{name}0")
+            } else {
+                names.push(rest);
+                format!("{path}\0")
             };
         }
         names

@@ -225,7 +225,7 @@ impl Elf {
                 elf::DT_RPATH => self.rpath = name()?,
                 elf::DT_RUNPATH => self.runpath = name()?,
                 elf::DT_FLAGS_1 => {
-                    self.no_default_directories = value & u64::from(elf::DF_1_NODEFLIB.0) != 0;
+                    self.no_default_directories = value & elf::DF_1_NODEFLIB.0 != 0;
                 }
                 _ => {}
             }

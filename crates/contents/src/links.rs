@@ -1,4 +1,4 @@
-//! Links, followed inside an image (path_resolution(7)).
+//! Links, followed inside an image (`path_resolution(7)`).
 
 use facts::EntryFault;
 use facts::path::{MAX_PATH, join, parent};

@@ -36,7 +36,7 @@ pub fn list(media_type: &str, reader: impl Read, options: Options) -> Result<Lis
         directory: None,
         bodies: BodyReader::new(options.digests),
     };
-    while let Some(member) = members.next()? {
+    while let Some(member) = members.next_member()? {
         lister.member(&member, &mut members)?;
     }
     Ok(lister.listing)

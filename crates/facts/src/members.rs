@@ -91,7 +91,7 @@ impl<R: BufRead> Members<R> {
 
     /// The next member, past what was not read of the last one. At the end of the archive the input
     /// is read to its own end, so that a damaged one is found.
-    pub fn next(&mut self) -> Result<Option<Member>, Error> {
+    pub fn next_member(&mut self) -> Result<Option<Member>, Error> {
         self.pass(self.body.saturating_add(self.padding))?;
         self.body = 0;
         self.padding = 0;

@@ -64,7 +64,7 @@ pub(crate) struct File {
 pub fn scan(media_type: &str, reader: impl Read) -> Result<Scan, Error> {
     let mut members = Members::new(input::open(media_type, reader)?);
     let mut scanner = Scanner::default();
-    while let Some(member) = members.next()? {
+    while let Some(member) = members.next_member()? {
         scanner.member(&member, &mut members)?;
     }
     scanner.finish()

@@ -51,23 +51,27 @@ impl Base {
     /// Reads a base's manifest and configuration, of OCI's or Docker's media types. Their digests
     /// are the caller's to check.
     pub fn parse(manifest: &[u8], config: &[u8]) -> Result<Self, ImageError> {
-        let document = |document| move |source| ImageError::BaseDocument { document, source };
         let manifest: ImageManifest =
-            serde_json::from_slice(manifest).map_err(document("manifest"))?;
-        let config: Map<String, Value> =
-            serde_json::from_slice(config).map_err(document("configuration"))?;
-        let diff_ids = BaseConfig(&config).diff_ids()?;
-        if diff_ids.len() != manifest.layers().len() {
-            return Err(ImageError::BaseLayers {
-                layers: manifest.layers().len(),
-                diff_ids: diff_ids.len(),
-            });
-        }
+            serde_json::from_slice(manifest).map_err(|source| ImageError::BaseDocument {
+                document: "manifest",
+                source,
+            })?;
+        let (config, diff_ids) = read_config(config, manifest.layers().len())?;
         let layers = manifest.layers().iter().zip(diff_ids).map(base_layer);
         Ok(Self {
             layers: layers.collect::<Result<_, _>>()?,
             config,
         })
+    }
+
+    /// A base whose layers are known already: reads its configuration, whose digest is the caller's
+    /// to check.
+    pub fn of_layers(layers: Vec<Layer>, config: &[u8]) -> Result<Self, ImageError> {
+        let (config, diff_ids) = read_config(config, layers.len())?;
+        if layers.iter().map(|layer| layer.diff_id).ne(diff_ids) {
+            return Err(ImageError::BaseDiffIds);
+        }
+        Ok(Self { config, layers })
     }
 
     /// Its layers, lowest first.
@@ -79,6 +83,26 @@ impl Base {
     pub fn config(&self) -> &Map<String, Value> {
         &self.config
     }
+}
+
+/// A configuration and its `diff_ids`, as many as there are `layers`.
+fn read_config(
+    config: &[u8],
+    layers: usize,
+) -> Result<(Map<String, Value>, Vec<DiffId>), ImageError> {
+    let config: Map<String, Value> =
+        serde_json::from_slice(config).map_err(|source| ImageError::BaseDocument {
+            document: "configuration",
+            source,
+        })?;
+    let diff_ids = BaseConfig(&config).diff_ids()?;
+    if diff_ids.len() == layers {
+        return Ok((config, diff_ids));
+    }
+    Err(ImageError::BaseLayers {
+        layers,
+        diff_ids: diff_ids.len(),
+    })
 }
 
 fn base_layer((descriptor, diff_id): (&Descriptor, DiffId)) -> Result<Layer, ImageError> {
@@ -227,6 +251,9 @@ pub enum ImageError {
         /// In the configuration.
         diff_ids: usize,
     },
+    /// The base's layers and its configuration do not belong together.
+    #[error("the base image's configuration has other diff_ids than its layers")]
+    BaseDiffIds,
     /// The base has a layer whose digest is not a sha256.
     #[error("the base image has a layer {digest}: only sha256 digests are supported")]
     BaseDigest {

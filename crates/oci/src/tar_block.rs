@@ -48,10 +48,10 @@ impl Block {
     /// A number in octal digits with spaces or NULs around them, or in base 256 after a byte 0x80.
     pub(crate) fn number(&self, range: std::ops::Range<usize>) -> Option<u64> {
         let field = &self.0[range];
-        if field[0] == 0x80 {
-            let (high, low) = field.split_at(field.len() - 8);
-            let value = u64::from_be_bytes(low.try_into().ok()?);
-            return high[1..].iter().all(|byte| *byte == 0).then_some(value);
+        if let [0x80, number @ ..] = field {
+            return number.iter().try_fold(0_u64, |value, byte| {
+                value.checked_mul(256)?.checked_add(u64::from(*byte))
+            });
         }
         let is_blank = |byte: &u8| matches!(byte, b' ' | 0);
         let start = field.iter().position(|b| *b != b' ').unwrap_or(field.len());
@@ -126,4 +126,24 @@ fn checked_text(value: &[u8]) -> Result<Vec<u8>, TarFault> {
 
 fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_base_256_fit_every_field() {
+        let mut block = Block([0; BLOCK]);
+        // The size has twelve bytes, the checksum eight.
+        for field in [124..136, 148..156] {
+            let digits = &mut block.0[field.clone()];
+            digits.fill(0);
+            (digits[0], digits[field.len() - 2]) = (0x80, 1);
+            assert_eq!(block.number(field.clone()), Some(256));
+            block.0[field.clone()][1..].fill(0xff);
+            let most = (field.len() == 8).then_some(u64::MAX >> 8);
+            assert_eq!(block.number(field), most);
+        }
+    }
 }

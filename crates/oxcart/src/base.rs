@@ -93,7 +93,10 @@ impl Bases<'_> {
         let image = LockedImage {
             index,
             manifest: locked(&manifest.descriptor)?,
-            config: locked(parsed.config())?,
+            config: LockedDocument {
+                content: String::from_utf8(config).ok(),
+                ..locked(parsed.config())?
+            },
             layers: base.layers().to_vec(),
         };
         let facts = match self.known(&image.manifest.digest) {
@@ -149,31 +152,37 @@ impl Bases<'_> {
         Ok(kept.facts)
     }
 
-    /// The manifest and configuration of a base that is locked: from the store, else from where the
-    /// base is.
+    /// What an image takes over from a base that is locked: from the lock, else from its documents.
+    pub(crate) async fn base(
+        &self,
+        location: &Location,
+        image: &LockedImage,
+    ) -> anyhow::Result<oci::Base> {
+        match image.base()? {
+            Some(base) => Ok(base),
+            None => self.documents(location, image).await,
+        }
+    }
+
+    /// The manifest and configuration of a base that is locked, which are in the store afterwards.
     pub(crate) async fn documents(
         &self,
         location: &Location,
         image: &LockedImage,
     ) -> anyhow::Result<oci::Base> {
-        let missing = [&image.manifest, &image.config]
-            .iter()
-            .any(|it| !self.store.has_blob(&it.digest));
-        if missing {
-            let place = self.pinned(location, image)?;
-            let manifest = place.document(&image.manifest.descriptor()).await;
-            let manifest = manifest.map_err(|error| moved(&place, image, error))?;
-            let config = place.small_blob(&image.config.descriptor()).await;
-            let config = config.map_err(|error| moved(&place, image, error))?;
-            for bytes in [&manifest.bytes, &config] {
-                self.store.put_document(bytes)?;
-            }
+        let stored = |document: &LockedDocument| self.store.document(&document.digest);
+        if let (Some(manifest), Some(config)) = (stored(&image.manifest), stored(&image.config)) {
+            return Ok(oci::Base::parse(&manifest, &config)?);
         }
-        let read = |document: &LockedDocument| self.store.document(&document.digest);
-        Ok(oci::Base::parse(
-            &read(&image.manifest)?,
-            &read(&image.config)?,
-        )?)
+        let place = self.pinned(location, image)?;
+        let manifest = place.document(&image.manifest.descriptor()).await;
+        let manifest = manifest.map_err(|error| moved(&place, image, error))?.bytes;
+        let config = place.small_blob(&image.config.descriptor()).await;
+        let config = config.map_err(|error| moved(&place, image, error))?;
+        for bytes in [&manifest, &config] {
+            self.store.put_document(bytes)?;
+        }
+        Ok(oci::Base::parse(&manifest, &config)?)
     }
 
     /// Has the layers of a base that is locked in the store.
@@ -308,6 +317,7 @@ fn locked(descriptor: &Descriptor) -> Result<LockedDocument, Failure> {
         media_type: descriptor.media_type().to_string(),
         digest: sha256(descriptor)?,
         size: descriptor.size(),
+        content: None,
     })
 }
 
@@ -315,6 +325,34 @@ impl LockedDocument {
     fn descriptor(&self) -> Descriptor {
         let media_type = MediaType::from(self.media_type.as_str());
         oci::refer(media_type, &self.digest, self.size)
+    }
+}
+
+impl LockedImage {
+    /// The same by its digests alone.
+    pub(crate) fn without_content(&self) -> Self {
+        let mut image = self.clone();
+        image.config.content = None;
+        image
+    }
+
+    /// What an image takes over from it, where the lock has all of that.
+    pub(crate) fn base(&self) -> Result<Option<oci::Base>, Failure> {
+        let Some(content) = &self.config.content else {
+            return Ok(None);
+        };
+        let edited = || {
+            Failure::new(format!(
+                "the lock's configuration of the base image {} is not {}",
+                self.manifest.digest, self.config.digest
+            ))
+            .hint("it was edited, or merged by hand: get the lock back from version control, or run `oxcart lock`")
+        };
+        if Digest::of(content.as_bytes()) != self.config.digest {
+            return Err(edited());
+        }
+        let base = oci::Base::of_layers(self.layers.clone(), content.as_bytes());
+        base.map(Some).map_err(|error| edited().caused_by(error))
     }
 }
 

@@ -8,17 +8,20 @@ use std::thread;
 use std::time::Instant;
 
 use oci::layer::Layer;
-use oci::{Digest, Image, ImageSpec, Index, LayerSpec, Platform};
+use oci::{Digest, Image, ImageError, ImageSpec, Index, LayerSpec, Platform};
 
 use crate::base::Bases;
 use crate::debian::Mirrors;
 use crate::diagnostics::Failure;
 use crate::fetch::{Download, Fetcher};
-use crate::layers::{Job, Workshop};
+use crate::full_lock::Stated;
+use crate::layers::{self, Job, Workshop};
 use crate::lock::{LockedImage, LockedWheel};
 use crate::metadata::{LayerState, Seconds};
 use crate::plan::{Plan, Step};
+use crate::progress::Progress;
 use crate::project::Base;
+use crate::remote::{Home, Remote};
 use crate::store::{Kept, LayerRecord};
 use crate::vendor::{self, Kind};
 
@@ -89,18 +92,31 @@ pub(crate) struct BuiltLayer {
     pub(crate) job: Job,
     pub(crate) record: LayerRecord,
     pub(crate) state: LayerState,
+    /// Where its blob is.
+    pub(crate) home: Home,
+}
+
+impl BuiltLayer {
+    /// Whether nothing here can give its blob.
+    pub(crate) fn is_remote(&self) -> bool {
+        !matches!(self.home, Home::Store)
+    }
 }
 
 /// What a build draws on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Supplies<'a> {
     pub(crate) mirrors: &'a Mirrors,
     pub(crate) bases: Bases<'a>,
     pub(crate) fetcher: &'a Fetcher,
+    /// What the lock states of layers.
+    pub(crate) stated: &'a Stated,
+    /// Where layers may be that are not here, for an image that is pushed and written nowhere else.
+    pub(crate) remote: Option<&'a Remote<'a>>,
 }
 
-/// Builds the images of `plans` and their index. Afterwards the store can give every blob but, where
-/// they are to be pushed, those of a base image.
+/// Builds the images of `plans` and their index. Afterwards the store can give every blob that is to
+/// be written, and of those to be pushed what no registry has.
 pub(crate) fn build(
     workshop: &Workshop<'_>,
     plans: &[Plan],
@@ -108,51 +124,35 @@ pub(crate) fn build(
     options: Options,
     seconds: &mut Seconds,
 ) -> anyhow::Result<Built> {
-    let Supplies {
-        mirrors,
-        bases,
-        fetcher,
-    } = supplies;
-    let progress = bases.progress;
     let start = Instant::now();
     let jobs = plans
         .iter()
-        .map(|plan| workshop.jobs(plan))
+        .map(|plan| layers::jobs(workshop.project, plan, workshop.date))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut layers = known(workshop, jobs.iter().flatten(), options.cache);
-    let mut wanted = downloads(jobs.iter().flatten(), &layers, mirrors, options.blobs)?;
-    if fetcher.is_offline() {
-        // All that is missing is to be told at once.
-        wanted.extend(base_downloads(workshop, plans, options.blobs));
+    let mut layers = known(
+        workshop,
+        jobs.iter().flatten(),
+        supplies.stated,
+        options.cache,
+    );
+    if let Some(remote) = supplies.remote {
+        let found = found(workshop, remote, jobs.iter().flatten(), &layers, supplies);
+        layers.extend(found?);
     }
-    fetcher.all(&wanted)?;
-    let bases = fetcher.wait(base_images(workshop, plans, bases, options.blobs))?;
+    let of_bases = base_downloads(workshop, plans, options.blobs);
+    fetch(jobs.iter().flatten(), &layers, of_bases, supplies, options)?;
+    let bases = base_images(workshop, plans, supplies.bases, options.blobs);
+    let bases = supplies.fetcher.wait(bases)?;
     seconds.fetch = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
-    let missing = missing(jobs.iter().flatten(), &layers);
-    let bar = progress.count("Layers", missing.len() as u64);
-    let built = in_parallel(&missing, options.threads, |job| {
-        let begun = Instant::now();
-        let record = workshop.build(job, options.threads)?;
-        let seconds = begun.elapsed().as_secs_f64();
-        progress.detail(&format!("built {} in {seconds:.2} s", job.step.title()));
-        bar.inc(1);
-        Ok((job.key, (record, LayerState::Built)))
-    })?;
-    let new_wheels =
-        |job: &Job| matches!(job.step, Step::Wheels(_)) && !layers.contains_key(&job.key);
-    for jobs in jobs.iter().filter(|jobs| jobs.iter().any(new_wheels)) {
-        workshop
-            .overlaps(jobs, options.threads)?
-            .iter()
-            .for_each(|text| progress.warn(text));
-    }
-    layers.extend(built);
-    layers
-        .values()
-        .flat_map(|(record, _)| &record.warnings)
-        .for_each(|text| progress.warn(text));
+    build_missing(
+        workshop,
+        &jobs,
+        &mut layers,
+        supplies.bases.progress,
+        options,
+    )?;
     let images = plans
         .iter()
         .zip(jobs.into_iter().zip(bases))
@@ -166,7 +166,93 @@ pub(crate) fn build(
     Ok(Built { index, images })
 }
 
-/// The documents of each plan's base image and, where they are to be written, its layers in the store.
+/// Has the records of all of `jobs` in the store, but for those that the lock states.
+pub(crate) fn build_unstated(
+    workshop: &Workshop<'_>,
+    jobs: &[Vec<Job>],
+    supplies: Supplies<'_>,
+    options: Options,
+) -> anyhow::Result<()> {
+    let is_stated = |job: &Job| supplies.stated.contains_key(&job.key);
+    let jobs: Vec<Vec<_>> = jobs
+        .iter()
+        .map(|jobs| jobs.iter().filter(|job| !is_stated(job)).cloned().collect())
+        .collect();
+    let mut layers = known(
+        workshop,
+        jobs.iter().flatten(),
+        supplies.stated,
+        options.cache,
+    );
+    fetch(
+        jobs.iter().flatten(),
+        &layers,
+        Vec::new(),
+        supplies,
+        options,
+    )?;
+    build_missing(
+        workshop,
+        &jobs,
+        &mut layers,
+        supplies.bases.progress,
+        options,
+    )
+}
+
+/// Fetches what has to be in the store to build the layers that are not known and to write the blobs
+/// that are wanted.
+fn fetch<'a>(
+    jobs: impl Iterator<Item = &'a Job>,
+    known: &Layers,
+    of_bases: Vec<Download>,
+    supplies: Supplies<'_>,
+    options: Options,
+) -> anyhow::Result<()> {
+    let mut wanted = downloads(jobs, known, supplies.mirrors, options.blobs)?;
+    if supplies.fetcher.is_offline() {
+        // All that is missing is to be told at once.
+        wanted.extend(of_bases);
+    }
+    supplies.fetcher.all(&wanted)?;
+    Ok(())
+}
+
+/// Builds the layers of each platform's `jobs` that are not in `layers`, and adds them.
+fn build_missing(
+    workshop: &Workshop<'_>,
+    jobs: &[Vec<Job>],
+    layers: &mut Layers,
+    progress: &Progress,
+    options: Options,
+) -> anyhow::Result<()> {
+    let missing = missing(jobs.iter().flatten(), layers);
+    let bar = progress.count("Layers", missing.len() as u64);
+    let built = in_parallel(&missing, options.threads, |job| {
+        let begun = Instant::now();
+        let record = workshop.build(job, options.threads)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        progress.detail(&format!("built {} in {seconds:.2} s", job.step.title()));
+        bar.inc(1);
+        Ok((job.key, Had::here(record, LayerState::Built)))
+    })?;
+    let new_wheels =
+        |job: &Job| matches!(job.step, Step::Wheels(_)) && !layers.contains_key(&job.key);
+    for jobs in jobs.iter().filter(|jobs| jobs.iter().any(new_wheels)) {
+        workshop
+            .overlaps(jobs, options.threads)?
+            .iter()
+            .for_each(|text| progress.warn(text));
+    }
+    layers.extend(built);
+    layers
+        .values()
+        .flat_map(|had| &had.record.warnings)
+        .for_each(|text| progress.warn(text));
+    Ok(())
+}
+
+/// What each plan takes over from its base image and, where they are to be written, its layers in the store.
 async fn base_images(
     workshop: &Workshop<'_>,
     plans: &[Plan],
@@ -180,7 +266,7 @@ async fn base_images(
                 if blobs == Blobs::Written {
                     bases.fetch(location, image).await?;
                 }
-                Some(bases.documents(location, image).await?)
+                Some(bases.base(location, image).await?)
             }
             _ => None,
         });
@@ -193,27 +279,100 @@ fn base_downloads(workshop: &Workshop<'_>, plans: &[Plan], blobs: Blobs) -> Vec<
     plans
         .iter()
         .filter_map(|plan| Some((plan.platform, plan.image.as_ref()?)))
-        .flat_map(|(platform, image)| vendor::of_base(&workshop.project.base, platform, image))
-        .filter(|supply| blobs == Blobs::Written || !matches!(supply.kind, Kind::BaseLayer(_)))
+        .flat_map(|(platform, image)| {
+            let is_locked = image.config.content.is_some();
+            let supplies = vendor::of_base(&workshop.project.base, platform, image);
+            supplies
+                .into_iter()
+                .filter(move |supply| match supply.kind {
+                    Kind::BaseLayer(_) => blobs == Blobs::Written,
+                    _ => !is_locked,
+                })
+        })
         .map(|supply| supply.download())
         .collect()
 }
 
-type Layers = BTreeMap<Digest, (LayerRecord, LayerState)>;
+/// A layer that is known by its digests.
+#[derive(Clone)]
+struct Had {
+    record: LayerRecord,
+    state: LayerState,
+    home: Home,
+}
 
-/// The layers that need not be built.
-fn known<'a>(workshop: &Workshop<'_>, jobs: impl Iterator<Item = &'a Job>, cache: Cache) -> Layers {
+impl Had {
+    fn here(record: LayerRecord, state: LayerState) -> Self {
+        Self {
+            record,
+            state,
+            home: Home::Store,
+        }
+    }
+}
+
+/// By their keys.
+type Layers = BTreeMap<Digest, Had>;
+
+/// The layers that the store has a record of. One that says something else than the lock is passed
+/// over: building the layer will show which of them is wrong.
+fn known<'a>(
+    workshop: &Workshop<'_>,
+    jobs: impl Iterator<Item = &'a Job>,
+    stated: &Stated,
+    cache: Cache,
+) -> Layers {
+    let record = |job: &Job| {
+        let record = workshop.store.layer(&job.key)?;
+        let agrees = stated.get(&job.key).is_none_or(|it| *it == record.layer);
+        agrees.then(|| (job.key, Had::here(record, LayerState::Stored)))
+    };
     match cache {
         Cache::Rebuild => Layers::new(),
-        Cache::Use => jobs
-            .filter_map(|job| {
-                Some((
-                    job.key,
-                    (workshop.store.layer(&job.key)?, LayerState::Stored),
-                ))
-            })
-            .collect(),
+        Cache::Use => jobs.filter_map(record).collect(),
     }
+}
+
+/// Of the layers that would need something fetched, and whose digests are known or stated, those that a
+/// registry has.
+fn found<'a>(
+    workshop: &Workshop<'_>,
+    remote: &Remote<'_>,
+    jobs: impl Iterator<Item = &'a Job>,
+    known: &Layers,
+    supplies: Supplies<'_>,
+) -> anyhow::Result<Layers> {
+    let record = |job: &Job| match known.get(&job.key) {
+        Some(had) if had.record.kept == Kept::Blob || workshop.has_sources(job) => None,
+        Some(had) => Some(had.record.clone()),
+        None => Some(LayerRecord {
+            layer: supplies.stated.get(&job.key)?.clone(),
+            kept: Kept::Nothing,
+            warnings: Vec::new(),
+        }),
+    };
+    let wanted: BTreeMap<_, _> = jobs
+        .filter_map(|job| Some((job.key, record(job)?)))
+        .collect();
+    let asked = wanted.values().map(|record| record.layer.clone()).collect();
+    let homes = supplies.fetcher.wait(remote.find(asked))?;
+    let had = |(key, record): (Digest, LayerRecord)| {
+        let home = homes.get(&record.layer.digest)?.clone();
+        let record = LayerRecord {
+            kept: Kept::Nothing,
+            ..record
+        };
+        let state = LayerState::Copied;
+        Some((
+            key,
+            Had {
+                record,
+                state,
+                home,
+            },
+        ))
+    };
+    Ok(wanted.into_iter().filter_map(had).collect())
 }
 
 /// The jobs of layers that are not known, each once, the heaviest first: the longest one should not
@@ -239,7 +398,7 @@ fn downloads<'a>(
     let mut downloads = Vec::new();
     for job in jobs {
         match known.get(&job.key) {
-            Some((record, _)) if record.kept == Kept::Blob || blobs == Blobs::Named => continue,
+            Some(had) if had.record.kept != Kept::Map || blobs == Blobs::Named => continue,
             _ => {}
         }
         match &job.step {
@@ -305,30 +464,47 @@ fn image(
     let layers: Vec<_> = jobs
         .into_iter()
         .map(|job| {
-            let (record, state) = layers[&job.key].clone();
-            BuiltLayer { job, record, state }
+            let Had {
+                record,
+                state,
+                home,
+            } = layers[&job.key].clone();
+            BuiltLayer {
+                job,
+                record,
+                state,
+                home,
+            }
         })
         .collect();
-    let spec = ImageSpec {
-        platform: plan.platform,
-        base,
-        layers: layers
-            .iter()
-            .map(|built| LayerSpec {
-                layer: built.record.layer.clone(),
-                created_by: format!("oxcart {}", built.job.step.kind()),
-                comment: Some(built.job.step.title()),
-            })
-            .collect(),
-        runtime: plan.config.clone(),
-        created: workshop.date,
-        annotations: BTreeMap::new(),
-    };
+    let pairs = layers.iter().map(|it| (&it.job, &it.record.layer));
     Ok(BuiltImage {
         platform: plan.platform,
-        image: Image::new(&spec)?,
+        image: describe(plan, base, pairs, workshop.date)?,
         base: plan.image.clone(),
         layers,
+    })
+}
+
+/// The documents of a plan's image, whose layers are known. Nothing but these reaches its digest.
+pub(crate) fn describe<'a>(
+    plan: &Plan,
+    base: Option<oci::Base>,
+    layers: impl Iterator<Item = (&'a Job, &'a Layer)>,
+    date: u64,
+) -> Result<Image, ImageError> {
+    let spec = |(job, layer): (&Job, &Layer)| LayerSpec {
+        layer: layer.clone(),
+        created_by: format!("oxcart {}", job.step.kind()),
+        comment: Some(job.step.title()),
+    };
+    Image::new(&ImageSpec {
+        platform: plan.platform,
+        base,
+        layers: layers.map(spec).collect(),
+        runtime: plan.config.clone(),
+        created: date,
+        annotations: BTreeMap::new(),
     })
 }
 

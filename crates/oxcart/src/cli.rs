@@ -77,15 +77,21 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Build the image for every platform, and print the digest of its index
     Build(BuildArgs),
+    /// Print the digest that a build gives, from the lock and the project's files alone
+    Digest(DigestArgs),
     /// Push an image from a layout, an archive or another registry
     Push(PushArgs),
+    /// Build the image again from lock and sources, and compare an image with it, layer by layer
+    Verify(VerifyArgs),
     /// Join the images of several platforms under one name
     #[command(subcommand)]
     Index(IndexCommand),
     /// Prove that an image would load: architectures, libraries, entry points, requirements
     Check(CheckArgs),
-    /// Show what is in an image: platforms, layers, config
+    /// Show what is in an image: platforms, layers, packages, files, config
     Inspect(InspectArgs),
+    /// Show what tells two images apart, and why their digests differ
+    Diff(DiffArgs),
     /// Gather all that a build without a network needs in one OCI layout
     Vendor(VendorArgs),
     /// Look after the store of downloads and layer records
@@ -104,6 +110,9 @@ pub(crate) struct LockArgs {
     /// Write nothing; exit with 1 when the lock is missing or stale
     #[arg(long)]
     pub(crate) check: bool,
+    /// State every layer in it: build those that neither an earlier lock states nor the store knows
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) layers: bool,
 }
 
 #[derive(Debug, Args)]
@@ -147,7 +156,11 @@ pub(crate) struct BuildArgs {
     /// The image's tag; may be given again [default: latest]
     #[arg(long = "tag", value_name = "TAG")]
     pub(crate) tags: Vec<String>,
-    /// Fail where the lock is missing or stale, instead of writing it
+    /// A repository that may have layers of the image, besides the configuration's cache-from; may be
+    /// given again
+    #[arg(long, value_name = "REPOSITORY", requires = "push")]
+    pub(crate) cache_from: Vec<String>,
+    /// Fail where the lock is missing or stale or states other layers, instead of writing it
     #[arg(long)]
     pub(crate) locked: bool,
     /// Use no network: everything comes from the store or from --vendor, and the lock must be up to date
@@ -168,6 +181,32 @@ pub(crate) struct BuildArgs {
     /// Write and push the image without proof that it would load
     #[arg(long)]
     pub(crate) no_check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DigestArgs {
+    /// Use [profile.NAME] of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Only this platform; may be given again [default: all of the configuration's]
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub(crate) platforms: Vec<Platform>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// A reference to an image in a registry; or oci:DIR, oci-archive:FILE, docker-archive:FILE, or a
+    /// path to one of them
+    pub(crate) image: String,
+    /// Only this platform; may be given again [default: those that the image and the project have]
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub(crate) platforms: Vec<Platform>,
+    /// Use [profile.NAME] of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -226,14 +265,64 @@ pub(crate) struct CheckArgs {
     pub(crate) json: bool,
 }
 
+/// Without options the image's documents tell all that is shown, and no layer is read. What is read of a layer
+/// is kept in the store, so that no layer is read twice.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag as it is typed"
+)]
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
     /// A reference to an image in a registry; or oci:DIR, oci-archive:FILE, docker-archive:FILE, or a
     /// path to one of them
     pub(crate) image: String,
+    /// Only this platform; may be given again [default: all that the image has]
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub(crate) platforms: Vec<String>,
+    /// List the packages too, with their versions, sizes and layers
+    #[arg(long)]
+    pub(crate) packages: bool,
+    /// Print the files as a tree with their sizes instead, the largest first; with --json, list them all
+    #[arg(long)]
+    pub(crate) tree: bool,
+    /// Levels of directories that the tree shows; 0 for all, and every file
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) depth: usize,
+    /// A tree for each layer, what upper layers hide included
+    #[arg(long)]
+    pub(crate) by_layer: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write a page with treemaps and tables to this file; it needs no network and no other file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Read no layer, whatever else is asked for
+    #[arg(long, conflicts_with_all = ["packages", "tree", "by_layer", "html"])]
+    pub(crate) documents: bool,
+}
+
+/// Of layers, those are read that only one of the images has; none, where the digests are equal.
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// The first image: a reference, or oci:DIR, oci-archive:FILE, docker-archive:FILE, or a path
+    #[arg(value_name = "A")]
+    pub(crate) a: String,
+    /// The second image
+    #[arg(value_name = "B")]
+    pub(crate) b: String,
+    /// Only this platform; may be given again [default: all that the images have]
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub(crate) platforms: Vec<String>,
+    /// Compare every file: content, mode, owner, mtime
+    #[arg(long)]
+    pub(crate) files: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Exit with 1 where the images differ
+    #[arg(long)]
+    pub(crate) exit_code: bool,
 }
 
 #[derive(Debug, Subcommand)]

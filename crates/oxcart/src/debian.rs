@@ -236,7 +236,7 @@ impl Index {
         let mut archives = BTreeMap::new();
         let mut indexes = Vec::new();
         for ((suite, download), digest) in suites.iter().zip(&downloads).zip(digests) {
-            let source = fetcher.store().source(&digest, &download.name)?;
+            let source = fetcher.store().checked_source(&digest, &download.name)?;
             let packages = deb::packages::parse(source.range(0, source.size()), &download.name)?;
             for package in &packages {
                 // Of several suites with one file, the first one's entry is chosen.
@@ -339,7 +339,7 @@ pub(crate) fn tree(
     let packages = debs
         .iter()
         .map(|locked| {
-            let source = store.source(
+            let source = store.checked_source(
                 &locked.sha256.0,
                 locked.path.rsplit('/').next().unwrap_or(&locked.path),
             )?;

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use oci::layer::{self, Options, Output};
+use oci::layer::{self, Layer, Options, Output};
 use oci::{Archived, Content, Digest, Encoder, Entry, Kind, SpliceMap, Tree, TreePath};
 use serde_json::{Value, json};
 use uv_distribution_filename::WheelFilename;
@@ -22,7 +22,7 @@ use crate::debian;
 use crate::diagnostics::Failure;
 use crate::lock::{LockedEnvironment, LockedWheel};
 use crate::plan::{Plan, Step};
-use crate::project::{Project, Record};
+use crate::project::{App, Project, Record};
 use crate::store::{Kept, LayerRecord, Store};
 
 /// Wheels from this size on are worth two threads: 16 MiB.
@@ -33,6 +33,8 @@ const LARGE: u64 = 16 << 20;
 pub(crate) struct Job {
     pub(crate) key: Digest,
     pub(crate) step: Step,
+    /// Of all its files, in seconds since 1970.
+    mtime: u64,
     venv: Option<Venv>,
     stands_on: Below,
     /// The files of an app step.
@@ -53,13 +55,34 @@ enum Below {
 pub(crate) struct Workshop<'a> {
     pub(crate) project: &'a Project,
     pub(crate) store: &'a Store,
-    /// mtime of project files, in seconds since 1970.
+    /// Time of the image and of project files, in seconds since 1970.
     pub(crate) date: u64,
 }
 
-impl Workshop<'_> {
-    /// The jobs of `plan`, bottom to top.
-    pub(crate) fn jobs(&self, plan: &Plan) -> Result<Vec<Job>, Failure> {
+/// The jobs of `plan`, bottom to top. `date` is the mtime of project files.
+pub(crate) fn jobs(project: &Project, plan: &Plan, date: u64) -> Result<Vec<Job>, Failure> {
+    let drawing = Drawing::new(project, plan, date)?;
+    plan.steps.iter().map(|step| drawing.job(step)).collect()
+}
+
+/// Those of them that do not depend on the project's files.
+pub(crate) fn shared_jobs(project: &Project, plan: &Plan) -> Result<Vec<Job>, Failure> {
+    let drawing = Drawing::new(project, plan, oci::SHARED_MTIME)?;
+    let steps = plan.steps.iter().filter(|step| step.is_shared());
+    steps.map(|step| drawing.job(step)).collect()
+}
+
+/// What the jobs of one plan have in common.
+struct Drawing<'a> {
+    project: &'a Project,
+    plan: &'a Plan,
+    venv: Option<Venv>,
+    record: BTreeMap<PackageName, Record>,
+    date: u64,
+}
+
+impl<'a> Drawing<'a> {
+    fn new(project: &'a Project, plan: &'a Plan, date: u64) -> Result<Self, Failure> {
         let venv = plan.python.as_ref().map(|python| {
             python.version.parse().map(|version| Venv {
                 prefix: plan.venv.clone(),
@@ -77,47 +100,54 @@ impl Workshop<'_> {
                 .hint("run `oxcart lock`")
                 .caused_by(error)
         })?;
-        let record = self
-            .project
+        let record = project
             .dependencies(plan.platform)
             .map(|it| it.record.clone())
             .unwrap_or_default();
-        plan.steps
-            .iter()
-            .map(|step| {
-                let files = match step {
-                    Step::App(app) => app::files(&self.project.directory, app)?,
-                    _ => Vec::new(),
-                };
-                let inputs = self.inputs(plan, step, &files, venv.as_ref(), &record)?;
-                let key = Digest::of(&oci::json::canonical(&json!({
-                    "format": layer::FORMAT,
-                    "encoder": self.project.encoder.to_string(),
-                    "kind": step.kind(),
-                    "inputs": inputs,
-                    "mtime": self.mtime(step),
-                })));
-                Ok(Job {
-                    key,
-                    step: step.clone(),
-                    venv: venv.clone(),
-                    stands_on: plan.image.as_ref().map_or(Below::Nothing, |_| Below::Image),
-                    files,
-                    record: record.clone(),
-                })
-            })
-            .collect()
+        Ok(Self {
+            project,
+            plan,
+            venv,
+            record,
+            date,
+        })
+    }
+
+    fn job(&self, step: &Step) -> Result<Job, Failure> {
+        let files = match step {
+            Step::App(app) => app::files(&self.project.directory, app)?,
+            _ => Vec::new(),
+        };
+        let mtime = if step.is_shared() {
+            oci::SHARED_MTIME
+        } else {
+            self.date
+        };
+        let key = Digest::of(&oci::json::canonical(&json!({
+            "format": layer::FORMAT,
+            "encoder": self.project.encoder.to_string(),
+            "kind": step.kind(),
+            "inputs": self.inputs(step, &files)?,
+            "mtime": mtime,
+        })));
+        Ok(Job {
+            key,
+            step: step.clone(),
+            mtime,
+            venv: self.venv.clone(),
+            stands_on: self
+                .plan
+                .image
+                .as_ref()
+                .map_or(Below::Nothing, |_| Below::Image),
+            files,
+            record: self.record.clone(),
+        })
     }
 
     /// All that the layer's bytes depend on, besides the format, the encoder and the mtime.
-    fn inputs(
-        &self,
-        plan: &Plan,
-        step: &Step,
-        files: &[AppFile],
-        venv: Option<&Venv>,
-        record: &BTreeMap<PackageName, Record>,
-    ) -> Result<Value, Failure> {
+    fn inputs(&self, step: &Step, files: &[AppFile]) -> Result<Value, Failure> {
+        let plan = self.plan;
         Ok(match step {
             Step::Debian(_, debs) => json!({
                 "debs": debs.iter().map(|deb| deb.sha256).collect::<Vec<_>>(),
@@ -131,35 +161,48 @@ impl Workshop<'_> {
                     "on-image": plan.image.is_some(),
                 })
             }
-            Step::Wheels(wheels) => json!({
-                "wheels": wheels
-                    .iter()
-                    .map(|it| json!([it.sha256, it.requested, policy(it, record) == RecordPolicy::Warn]))
-                    .collect::<Vec<_>>(),
-                "prefix": plan.venv.as_str(),
-                "site-packages": venv.map(|venv| venv.site_packages().to_string()),
-            }),
+            Step::Wheels(wheels) => {
+                let warns = |it| policy(it, &self.record) == RecordPolicy::Warn;
+                let site_packages = self
+                    .venv
+                    .as_ref()
+                    .map(|venv| venv.site_packages().to_string());
+                json!({
+                    "wheels": wheels
+                        .iter()
+                        .map(|it| json!([it.sha256, it.requested, warns(it)]))
+                        .collect::<Vec<_>>(),
+                    "prefix": plan.venv.as_str(),
+                    "site-packages": site_packages,
+                })
+            }
             Step::App(app) => json!({
                 "files": app::fingerprint(files)?,
                 "destination": app.destination.as_str(),
             }),
         })
     }
+}
 
-    fn mtime(&self, step: &Step) -> u64 {
-        if matches!(step, Step::App(_)) {
-            self.date
-        } else {
-            oci::SHARED_MTIME
-        }
-    }
+/// The layer of a job of the project's own files, built to be known and not to be kept.
+pub(crate) fn app_layer(project: &Project, job: &Job, app: &App) -> anyhow::Result<Layer> {
+    let tree = app::tree(app, &job.files)?;
+    let options = Options {
+        encoder: project.encoder,
+        mtime: job.mtime,
+        jobs: 1,
+    };
+    let encoded = layer::encode(&tree, &options, Output::Discard);
+    Ok(encoded.with_context(|| job.failed())?.layer)
+}
 
+impl Workshop<'_> {
     /// Builds the layer of `job` from what is stored, and keeps its record.
     pub(crate) fn build(&self, job: &Job, threads: NonZeroUsize) -> anyhow::Result<LayerRecord> {
         let (tree, mut warnings) = self.tree(job)?;
         let options = Options {
             encoder: self.project.encoder,
-            mtime: self.mtime(&job.step),
+            mtime: job.mtime,
             jobs: job.threads(threads),
         };
         let spliced = matches!(job.step, Step::Wheels(_) | Step::Skeleton)
@@ -167,15 +210,11 @@ impl Workshop<'_> {
         let (encoded, kept, map) = if spliced {
             let mut map = SpliceMap::new();
             let encoded = layer::encode(&tree, &options, Output::Map(&mut map));
-            (
-                encoded.with_context(|| self.failed(job))?,
-                Kept::Map,
-                Some(map),
-            )
+            (encoded.with_context(|| job.failed())?, Kept::Map, Some(map))
         } else {
             let mut blob = self.store.new_blob()?;
             let encoded = layer::encode(&tree, &options, Output::Blob(&mut blob))
-                .with_context(|| self.failed(job))?;
+                .with_context(|| job.failed())?;
             blob.keep()?;
             (encoded, Kept::Blob, None)
         };
@@ -192,11 +231,6 @@ impl Workshop<'_> {
         };
         self.store.put_layer(&job.key, &record, map.as_ref())?;
         Ok(record)
-    }
-
-    #[expect(clippy::unused_self, reason = "reads as part of the workshop")]
-    fn failed(&self, job: &Job) -> String {
-        format!("the layer with {} cannot be built", job.step.title())
     }
 
     fn tree(&self, job: &Job) -> anyhow::Result<(Tree, Vec<String>)> {
@@ -233,7 +267,9 @@ impl Workshop<'_> {
     fn install(&self, job: &Job, locked: &LockedWheel) -> anyhow::Result<Installed> {
         let filename = WheelFilename::from_str(&locked.filename)
             .with_context(|| format!("the lock names {} as a wheel", locked.filename))?;
-        let source = self.store.source(&locked.sha256.0, &locked.filename)?;
+        let source = self
+            .store
+            .checked_source(&locked.sha256.0, &locked.filename)?;
         let wheel = Wheel::open(source, &filename, &Limits::default())?;
         let options = InstallOptions {
             requested: locked.requested,
@@ -243,10 +279,9 @@ impl Workshop<'_> {
         Ok(wheel.install(job.venv(), &options)?)
     }
 
-    fn stored(&self, wheels: &[LockedWheel]) -> bool {
-        wheels
-            .iter()
-            .all(|wheel| self.store.has_blob(&wheel.sha256.0))
+    /// Whether what the job's layer is made of is stored.
+    pub(crate) fn has_sources(&self, job: &Job) -> bool {
+        job.sources().iter().all(|it| self.store.has_blob(it))
     }
 
     /// Warnings about paths that wheels of different layers both have, with other bytes: the upper
@@ -258,7 +293,7 @@ impl Workshop<'_> {
         threads: NonZeroUsize,
     ) -> anyhow::Result<Vec<String>> {
         let layers = in_parallel(jobs, threads, |job| match &job.step {
-            Step::Wheels(wheels) if self.stored(wheels) => {
+            Step::Wheels(wheels) if self.has_sources(job) => {
                 Ok(identities(self.wheels(job, wheels)?.0))
             }
             _ => Ok(Vec::new()),
@@ -329,6 +364,25 @@ fn identities(tree: Tree) -> Vec<(TreePath, Identity)> {
 }
 
 impl Job {
+    /// The files that have to be fetched for it.
+    pub(crate) fn sources(&self) -> Vec<Digest> {
+        match &self.step {
+            Step::Debian(_, debs) => debs.iter().map(|deb| deb.sha256.0).collect(),
+            Step::Wheels(wheels) => wheels.iter().map(|wheel| wheel.sha256.0).collect(),
+            Step::Skeleton | Step::App(_) => Vec::new(),
+        }
+    }
+
+    /// Whether projects share it: it is not of this one's own files.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.step.is_shared()
+    }
+
+    /// What failed where its layer cannot be had.
+    fn failed(&self) -> String {
+        format!("the layer with {} cannot be built", self.step.title())
+    }
+
     fn venv(&self) -> &Venv {
         self.venv
             .as_ref()

@@ -2,57 +2,116 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
 
 use anyhow::Context;
-use contents::Listing;
+use contents::{Listing, Options};
 use futures::{StreamExt, TryStreamExt, stream};
 use oci::layer::Layer;
-use oci::{DiffId, Digest};
+use oci::{DiffId, Digest, HashingWriter};
 use serde::{Deserialize, Serialize};
 
 use crate::base;
 use crate::build::{BuiltLayer, in_parallel};
+use crate::diagnostics::Failure;
 use crate::output::made_blob;
 use crate::place::Place;
 use crate::store::Store;
 
 /// Layers of a place that are looked into at a time.
 const PARALLEL: usize = 4;
+/// What a decompressed layer is.
+const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// What is kept.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     /// Another version is read anew.
     version: u32,
+    /// Whether it has each file's sha256.
+    digests: bool,
     listing: Listing,
 }
 
-/// The listing of a layer that was looked into before.
-fn known(store: &Store, diff_id: &DiffId) -> Option<Arc<Listing>> {
+/// The listing of a layer that was looked into before, with all that `options` want.
+fn known(store: &Store, diff_id: &DiffId, options: Options) -> Option<Arc<Listing>> {
     let bytes = store.listing(diff_id)?;
     let kept: Kept = serde_json::from_slice(&bytes).ok()?;
-    (kept.version == contents::VERSION).then(|| Arc::new(kept.listing))
+    let is_enough = kept.version == contents::VERSION && (kept.digests || !options.digests);
+    is_enough.then(|| Arc::new(kept.listing))
 }
 
-fn keep(store: &Store, diff_id: &DiffId, listing: Listing) -> anyhow::Result<Arc<Listing>> {
+/// Whether a build's layer was looked into before.
+pub(crate) fn is_known(store: &Store, built: &BuiltLayer) -> bool {
+    known(store, &built.record.layer.diff_id, Options::default()).is_some()
+}
+
+fn keep(
+    store: &Store,
+    diff_id: &DiffId,
+    listing: Listing,
+    options: Options,
+) -> anyhow::Result<Arc<Listing>> {
     let kept = Kept {
         version: contents::VERSION,
+        digests: options.digests,
         listing,
     };
     store.put_listing(diff_id, &serde_json::to_vec(&kept)?)?;
     Ok(Arc::new(kept.listing))
 }
 
-fn list(layer: &Layer, mut reader: impl Read) -> anyhow::Result<Listing> {
-    let listing = contents::list(&layer.media_type, &mut reader, contents::Options::default());
+fn list(layer: &Layer, mut reader: impl Read, options: Options) -> anyhow::Result<Listing> {
+    let listing = contents::list(&layer.media_type, &mut reader, options);
     // The rest as well: only at its end is a blob seen to be what it should be. Where the stream broke, that
     // is the cause, and not what the reader made of it.
     io::copy(&mut reader, &mut io::sink())?;
     Ok(listing?)
+}
+
+/// The same of what comes from elsewhere. It must be what its diff_id says: what is kept by that stands for it
+/// in all images.
+fn list_checked(layer: &Layer, mut reader: impl Read, options: Options) -> anyhow::Result<Listing> {
+    let (listing, found) = {
+        let mut tar = Hashing {
+            inner: facts::input::open(&layer.media_type, &mut reader)?,
+            hash: HashingWriter::new(io::sink()),
+        };
+        let tar_layer = Layer {
+            media_type: TAR.to_owned(),
+            ..layer.clone()
+        };
+        let listing = list(&tar_layer, &mut tar, options);
+        (listing, tar.hash.finish().1)
+    };
+    io::copy(&mut reader, &mut io::sink())?;
+    let listing = listing?;
+    if found != layer.diff_id.0 {
+        return Err(Failure::new(format!(
+            "it holds {found}, and the configuration says {}",
+            layer.diff_id.0
+        ))
+        .hint("the image is damaged where it lies, or was put together wrongly: get it again")
+        .into());
+    }
+    Ok(listing)
+}
+
+/// Hashes what is read.
+struct Hashing<R> {
+    inner: R,
+    hash: HashingWriter<io::Sink>,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.hash.write_all(&buffer[..length])?;
+        Ok(length)
+    }
 }
 
 /// The listings of layers of an image, in their order. Its place is opened where a layer is neither known nor
@@ -61,11 +120,12 @@ pub(crate) async fn of_place(
     store: &Store,
     open: impl Fn() -> anyhow::Result<Place>,
     layers: &[Layer],
+    options: Options,
 ) -> anyhow::Result<Vec<Arc<Listing>>> {
     let open = &open;
     stream::iter(layers)
         .map(|layer| async move {
-            if let Some(listing) = known(store, &layer.diff_id) {
+            if let Some(listing) = known(store, &layer.diff_id, options) {
                 return Ok(listing);
             }
             let reader: Box<dyn Read + Send> = match store.reader(&layer.digest) {
@@ -73,10 +133,11 @@ pub(crate) async fn of_place(
                 None => base::reader(&open()?, &layer.digest, layer.size).await?,
             };
             let read = layer.clone();
-            let listing = tokio::task::spawn_blocking(move || list(&read, reader)).await?;
+            let listing =
+                tokio::task::spawn_blocking(move || list_checked(&read, reader, options)).await?;
             let listing =
                 listing.with_context(|| format!("layer {} cannot be read", layer.digest))?;
-            keep(store, &layer.diff_id, listing)
+            keep(store, &layer.diff_id, listing, options)
         })
         .buffered(PARALLEL)
         .try_collect()
@@ -90,6 +151,7 @@ pub(crate) fn of_built<'a>(
     layers: impl Iterator<Item = &'a BuiltLayer>,
     threads: NonZeroUsize,
 ) -> anyhow::Result<BTreeMap<Digest, Arc<Listing>>> {
+    let options = Options::default();
     let layers: BTreeMap<Digest, &BuiltLayer> = layers
         .map(|built| (built.record.layer.diff_id.0, built))
         .collect();
@@ -98,18 +160,19 @@ pub(crate) fn of_built<'a>(
     layers.sort_by_key(|built| Reverse(built.record.layer.size));
     let listings = in_parallel(&layers, threads, |built| {
         let layer = &built.record.layer;
-        if let Some(listing) = known(store, &layer.diff_id) {
+        if let Some(listing) = known(store, &layer.diff_id, options) {
             return Ok((layer.diff_id.0, listing));
         }
         let (reader, mut writer) = io::pipe()?;
         let (listing, written) = thread::scope(|scope| {
             let written = scope.spawn(move || made_blob(built, store, &mut writer));
-            let listing = list(layer, reader);
+            let listing = list(layer, reader, options);
             (listing, written.join())
         });
         // Where the blob could not be made, that is why it could not be read.
         written.map_err(|_| anyhow::anyhow!("the thread that made a blob ended early"))??;
-        Ok((layer.diff_id.0, keep(store, &layer.diff_id, listing?)?))
+        let listing = keep(store, &layer.diff_id, listing?, options)?;
+        Ok((layer.diff_id.0, listing))
     })?;
     Ok(listings.into_iter().collect())
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagnostics::{Failure, IoContext};
 use crate::fetch::Download;
+use crate::full_lock::LockedLayer;
 use crate::output;
 
 /// The version of the document's form.
@@ -47,6 +48,9 @@ pub(crate) struct LockedPlatform {
     /// Packages of the base's own environment that count as installed.
     #[serde(default, rename = "reused", skip_serializing_if = "Vec::is_empty")]
     pub(crate) reused: Vec<ReusedPackage>,
+    /// What is known of the layers above a base image's and below the project's files, bottom to top.
+    #[serde(default, rename = "layer", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) layers: Vec<LockedLayer>,
 }
 
 /// A package that is not installed because the base has it.
@@ -119,6 +123,9 @@ pub(crate) struct LockedDocument {
     pub(crate) digest: Digest,
     /// Bytes.
     pub(crate) size: u64,
+    /// The document itself: of a configuration, which goes into the image's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) content: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -275,7 +282,7 @@ impl Lock {
     }
 
     fn text(&self) -> Result<String, Failure> {
-        let body = toml::to_string(self)
+        let body = toml::to_string_pretty(self)
             .map_err(|error| Failure::new("the lock cannot be written as TOML").caused_by(error))?;
         Ok(format!("{HEADER}{body}"))
     }
@@ -288,6 +295,8 @@ impl Lock {
 
 #[cfg(test)]
 mod tests {
+    use oci::DiffId;
+
     use super::*;
 
     fn lock() -> Lock {
@@ -328,6 +337,14 @@ mod tests {
                 requested: true,
             }],
             reused: Vec::new(),
+            layers: vec![LockedLayer {
+                kind: "wheel".into(),
+                members: vec!["numpy 2.3.5".into(), "six 1.17".into()],
+                key: Digest::of(b"key"),
+                digest: Digest::of(b"blob"),
+                diff_id: DiffId(Digest::of(b"tar")),
+                size: 4,
+            }],
         }])
     }
 

@@ -17,13 +17,19 @@ mod credentials;
 mod debian;
 mod diagnostics;
 mod fetch;
+mod full_lock;
 mod github;
 mod join;
+mod layer_diff;
 mod layering;
 mod layers;
 mod listings;
 mod lock;
 mod lock_diff;
+mod lock_state;
+mod look;
+mod memory;
+mod mend;
 mod metadata;
 mod netrc;
 mod notes;
@@ -35,6 +41,7 @@ mod project;
 mod proof;
 mod push;
 mod registries;
+mod remote;
 mod resolving;
 mod store;
 mod target;
@@ -47,6 +54,7 @@ use clap::Parser;
 use cli::{Cli, Color, Command};
 
 fn main() -> ExitCode {
+    memory::share_one_heap();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -76,11 +84,14 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Lock(args) => return commands::lock::run(global, args),
         Command::Plan(args) => commands::plan::run(global, args)?,
         Command::Build(args) => commands::build::run(global, args)?,
+        Command::Digest(args) => commands::digest::run(global, args)?,
         Command::Push(args) => commands::push::run(global, args)?,
         Command::Index(cli::IndexCommand::Create(args)) => commands::index::create(global, args)?,
+        Command::Diff(args) => return commands::diff::run(global, args),
         Command::Check(args) => return commands::check::run(global, args),
         Command::Inspect(args) => commands::inspect::run(global, args)?,
         Command::Vendor(args) => commands::vendor::run(global, args)?,
+        Command::Verify(args) => return commands::verify::run(global, args),
         Command::Store(command) => commands::store::run(global, command)?,
     }
     Ok(ExitCode::SUCCESS)

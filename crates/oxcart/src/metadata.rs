@@ -61,7 +61,7 @@ pub(crate) enum LayerState {
     Registry,
     /// Taken over from another repository of the registry.
     Mounted,
-    /// A base image's, copied from where the base is.
+    /// Copied from another registry: a base image's, or one that `cache-from` has.
     Copied,
 }
 

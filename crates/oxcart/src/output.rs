@@ -209,7 +209,7 @@ pub(crate) fn made_blob(
     store: &Store,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    if layer.record.kept == Kept::Blob {
+    if layer.record.kept != Kept::Map {
         return stored_blob(&layer.record.layer.digest, store, out);
     }
     let map = store.splice_map(&layer.job.key)?;

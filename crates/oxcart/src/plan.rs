@@ -117,7 +117,7 @@ impl Plan {
         serde_json::json!({
             "platform": self.platform,
             "base": self.base,
-            "image": self.image,
+            "image": self.image.as_ref().map(LockedImage::without_content),
             "python": self.python,
             "venv": format!("/{}", self.venv),
             "layers": layers,
@@ -146,6 +146,11 @@ impl Step {
             Self::Wheels(_) => "wheel",
             Self::App(_) => "app",
         }
+    }
+
+    /// Whether it is the same in every project that has the same packages.
+    pub(crate) fn is_shared(&self) -> bool {
+        !matches!(self, Self::App(_))
     }
 
     /// What is in it, each with its version.

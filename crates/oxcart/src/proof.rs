@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use check::{Config, Report};
-use contents::{Contents, Listing};
+use contents::{Contents, Listing, Options};
 use oci::layer::Layer;
 use oci::{Digest, Platform};
 use serde::{Deserialize, Serialize};
@@ -81,7 +81,8 @@ pub(crate) async fn of_place(
     if let Some(report) = known(store, &key) {
         return Ok(report);
     }
-    let listings = listings::of_place(store, || Ok(place.clone()), layers).await?;
+    let listings =
+        listings::of_place(store, || Ok(place.clone()), layers, Options::default()).await?;
     prove(store, &key, &listings, config, platform)
 }
 
@@ -98,6 +99,14 @@ pub(crate) fn of_built(
         .iter()
         .map(Subject::new)
         .collect::<anyhow::Result<Vec<_>>>()?;
+    let (far, subjects): (Vec<_>, Vec<_>) =
+        subjects.into_iter().partition(|it| it.is_far(bases.store));
+    for it in far {
+        bases.progress.line(&format!(
+            "{}: not checked, since layers of it are in the registry alone; `oxcart check` reads them there",
+            it.image.platform
+        ));
+    }
     let unknown = subjects
         .iter()
         .filter(|it| known(bases.store, &it.key).is_none());
@@ -110,7 +119,12 @@ pub(crate) fn of_built(
         let mut layers = match (&it.image.base, project.base.location()) {
             (Some(locked), Some(location)) => {
                 let open = || bases.pinned(location, locked);
-                fetcher.wait(listings::of_place(bases.store, open, &locked.layers))?
+                fetcher.wait(listings::of_place(
+                    bases.store,
+                    open,
+                    &locked.layers,
+                    Options::default(),
+                ))?
             }
             _ => Vec::new(),
         };
@@ -150,6 +164,14 @@ impl<'a> Subject<'a> {
             image.platform,
         )?;
         Ok(Self { image, config, key })
+    }
+
+    /// Whether its proof would take layers that are in a registry alone: what spares their download is not to be
+    /// spent here.
+    fn is_far(&self, store: &Store) -> bool {
+        let mut own = self.image.layers.iter();
+        known(store, &self.key).is_none()
+            && own.any(|layer| layer.is_remote() && !listings::is_known(store, layer))
     }
 }
 

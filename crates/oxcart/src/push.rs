@@ -17,6 +17,7 @@ use crate::build::{Built, BuiltImage};
 use crate::commands::bytes;
 use crate::output::made_blob;
 use crate::place::{self, Document, Images, Location, Place, sha256};
+use crate::remote::Home;
 use crate::store::Store;
 
 /// Blobs that go out at a time.
@@ -29,6 +30,8 @@ pub(crate) struct Shipment {
     pub(crate) manifests: Vec<Parcel>,
     /// What names the whole: the index, or the only manifest.
     pub(crate) top: Document,
+    /// Repositories that may have its blobs, besides where these come from.
+    caches: Vec<Repository>,
 }
 
 /// A manifest and the blobs it names.
@@ -45,6 +48,8 @@ struct Freight {
     content: Content,
     /// The repository that it comes from.
     home: Option<Repository>,
+    /// How it came to be in the repository already, where that is known.
+    there: Option<Pushed>,
 }
 
 /// What became of the blobs.
@@ -54,10 +59,11 @@ pub(crate) struct Delivered {
 }
 
 impl Shipment {
-    /// What was built, with the layers of base images from where they are.
+    /// What was built, with the layers of base images, and others that are elsewhere, from there.
     pub(crate) fn of_built(
         built: &Built,
         base: Option<&Location>,
+        caches: &[Repository],
         bases: Bases<'_>,
     ) -> anyhow::Result<Self> {
         let manifests = built
@@ -71,6 +77,7 @@ impl Shipment {
                 descriptor: built.index.descriptor.clone(),
                 bytes: built.index.bytes.clone(),
             },
+            caches: caches.to_vec(),
         })
     }
 
@@ -85,6 +92,7 @@ impl Shipment {
                     size: blob.size(),
                     content: place.content(digest),
                     home: place.repository().cloned(),
+                    there: None,
                 })
             });
             Ok(Parcel {
@@ -99,6 +107,7 @@ impl Shipment {
                 .map(parcel)
                 .collect::<anyhow::Result<_>>()?,
             top: images.top.clone(),
+            caches: Vec::new(),
         })
     }
 
@@ -127,7 +136,9 @@ impl Shipment {
             delivered.blobs.insert(freight.digest, Pushed::Present);
         }
         for freight in new.iter().flat_map(|parcel| &parcel.blobs) {
-            if !delivered.blobs.contains_key(&freight.digest) {
+            if let Some(pushed) = &freight.there {
+                delivered.blobs.insert(freight.digest, pushed.clone());
+            } else if !delivered.blobs.contains_key(&freight.digest) {
                 missing.insert(freight.digest, freight.clone());
             }
         }
@@ -139,7 +150,7 @@ impl Shipment {
             .show(Some(bases.progress.bytes("Pushing", total)));
         let pushed: Vec<_> = stream::iter(missing)
             .map(|freight| async move {
-                let pushed = freight.push(repository, bases.store).await?;
+                let pushed = freight.push(repository, &self.caches, bases.store).await?;
                 Ok::<_, anyhow::Error>((freight.digest, pushed))
             })
             .buffer_unordered(PARALLEL)
@@ -188,19 +199,22 @@ pub(crate) async fn tag(
 }
 
 impl Freight {
-    async fn push(&self, repository: &Repository, store: &Store) -> anyhow::Result<Pushed> {
-        let mut mount_from = Vec::new();
-        if let Some(home) = &self.home
-            && home.registry() == repository.registry()
-        {
-            mount_from.push(home.path().to_owned());
-        }
+    async fn push(
+        &self,
+        repository: &Repository,
+        caches: &[Repository],
+        store: &Store,
+    ) -> anyhow::Result<Pushed> {
+        let near = |it: &&Repository| it.registry() == repository.registry();
+        let path = |it: &Repository| it.path().to_owned();
+        let mut mount_from: Vec<_> = self.home.iter().filter(near).map(path).collect();
         mount_from.extend(
             store
                 .homes(repository.registry(), &self.digest)
                 .into_iter()
                 .rev(),
         );
+        mount_from.extend(caches.iter().filter(near).map(path));
         mount_from.retain(|home| home != repository.path());
         let upload = Upload {
             digest: self.digest,
@@ -253,16 +267,24 @@ fn parcel(built: &BuiltImage, base: Option<&Location>, bases: Bases<'_>) -> anyh
                     place.content(layer.digest)
                 },
                 home: place.repository().cloned(),
+                there: None,
             });
         }
     }
     for layer in &built.layers {
         let (store, made) = (bases.store.clone(), layer.clone());
+        let written = Content::Written(Arc::new(move |out| Ok(made_blob(&made, &store, out)?)));
+        let (content, home, there) = match &layer.home {
+            Home::Store => (written, None, None),
+            Home::Target(pushed) => (written, None, Some(pushed.clone())),
+            Home::Other(other) => (Content::Blob(other.clone()), Some(other.clone()), None),
+        };
         blobs.push(Freight {
             digest: layer.record.layer.digest,
             size: layer.record.layer.size,
-            content: Content::Written(Arc::new(move |out| Ok(made_blob(&made, &store, out)?))),
-            home: None,
+            content,
+            home,
+            there,
         });
     }
     let config: Arc<[u8]> = built.image.config.clone().into();
@@ -271,6 +293,7 @@ fn parcel(built: &BuiltImage, base: Option<&Location>, bases: Bases<'_>) -> anyh
         size: config.len() as u64,
         content: Content::Written(Arc::new(move |out| Ok(out.write_all(&config)?))),
         home: None,
+        there: None,
     });
     let mut descriptor = oci::describe(MediaType::ImageManifest, &built.image.manifest);
     descriptor.set_platform(Some(built.platform.into()));

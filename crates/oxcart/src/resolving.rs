@@ -176,6 +176,7 @@ impl<'a> Step<'a> {
             debs: base.debs,
             wheels,
             reused,
+            layers: Vec::new(),
         })
     }
 }

@@ -3,18 +3,22 @@
 //! Every file is written to `spool/`, synced, and renamed to its place, so that a file that has its
 //! name is whole.
 
+mod records;
+
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
-use oci::layer::Layer;
-use oci::{DiffId, Digest, HashingWriter, Source, SpliceMap};
-use serde::{Deserialize, Serialize};
+use oci::{DiffId, Digest, HashingWriter, Source};
+use serde::Serialize;
 use tempfile::NamedTempFile;
+
+pub(crate) use records::{Kept, LayerRecord};
 
 use crate::clock;
 use crate::diagnostics::{Failure, IoContext};
@@ -40,23 +44,8 @@ pub(crate) struct Store {
     root: PathBuf,
     /// Bytes this process put in.
     added: Arc<AtomicU64>,
-}
-
-/// What the store knows of a layer that was built.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct LayerRecord {
-    pub(crate) layer: Layer,
-    /// Whether the blob itself is kept (it would have to be compressed again), or a map of it.
-    pub(crate) kept: Kept,
-    /// What building it had to say, said again whenever it is used.
-    pub(crate) warnings: Vec<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Kept {
-    Blob,
-    Map,
+    /// Blobs that this process has seen to be what their names say.
+    seen: Arc<Mutex<BTreeSet<Digest>>>,
 }
 
 impl Store {
@@ -74,6 +63,7 @@ impl Store {
         Ok(Self {
             root,
             added: Arc::default(),
+            seen: Arc::default(),
         })
     }
 
@@ -102,7 +92,7 @@ impl Store {
         self.blob_path(digest).is_file()
     }
 
-    /// The blob as a source that messages call `name`.
+    /// The blob as a source that messages call `name`: for what is hashed on its way out.
     pub(crate) fn source(&self, digest: &Digest, name: &str) -> Result<Source, Failure> {
         let path = self.blob_path(digest);
         let source = Source::open(&path, name, Some(*digest)).at("open", &path)?;
@@ -110,27 +100,73 @@ impl Store {
         Ok(source)
     }
 
+    /// As [`Store::source`], once its bytes are seen to be those that its digest stands for: a disk
+    /// may have lost some of them since they were fetched.
+    pub(crate) fn checked_source(&self, digest: &Digest, name: &str) -> Result<Source, Failure> {
+        let source = self.source(digest, name)?;
+        if self.is_intact(digest)? {
+            return Ok(source);
+        }
+        Err(Failure::new(format!(
+            "{name} is damaged in the store, at {}",
+            self.blob_path(digest).display()
+        ))
+        .hint("remove that file, or run `oxcart build`, which does: it is fetched again"))
+    }
+
+    /// Whether the blob, which is here, has its digest. It is read once by each process.
+    pub(crate) fn is_intact(&self, digest: &Digest) -> Result<bool, Failure> {
+        if self.seen().contains(digest) {
+            return Ok(true);
+        }
+        self.is_intact_now(digest)
+    }
+
+    /// As [`Store::is_intact`], whatever was seen before.
+    pub(crate) fn is_intact_now(&self, digest: &Digest) -> Result<bool, Failure> {
+        let path = self.blob_path(digest);
+        let mut hasher = HashingWriter::new(io::sink());
+        let copied = File::open(&path).and_then(|mut blob| io::copy(&mut blob, &mut hasher));
+        copied.at("read", &path)?;
+        let is_intact = hasher.finish().1 == *digest;
+        if is_intact {
+            self.seen().insert(*digest);
+        }
+        Ok(is_intact)
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, BTreeSet<Digest>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the blob out of the store.
+    pub(crate) fn remove_blob(&self, digest: &Digest) -> Result<(), Failure> {
+        self.seen().remove(digest);
+        remove(&self.blob_path(digest))
+    }
+
     /// Moves `path`, whose bytes were seen to have `digest`, into the store.
     pub(crate) fn adopt(&self, path: &Path, digest: &Digest) -> Result<(), Failure> {
         let size = path.metadata().at("read", path)?.len();
         let target = self.blob_path(digest);
         fs::rename(path, &target).at("write", &target)?;
+        self.seen().insert(*digest);
         self.added.fetch_add(size, Ordering::Relaxed);
         Ok(())
     }
 
-    /// A document that is kept by its digest.
-    pub(crate) fn document(&self, digest: &Digest) -> Result<Vec<u8>, Failure> {
+    /// A document that is kept by its digest, where it is here and whole.
+    pub(crate) fn document(&self, digest: &Digest) -> Option<Vec<u8>> {
         let path = self.blob_path(digest);
-        let bytes = fs::read(&path).at("read", &path)?;
+        let bytes = fs::read(&path).ok()?;
         touch(&path);
-        Ok(bytes)
+        (Digest::of(&bytes) == *digest).then_some(bytes)
     }
 
     /// Keeps a document by its digest.
     pub(crate) fn put_document(&self, bytes: &[u8]) -> Result<(), Failure> {
         let path = self.blob_path(&Digest::of(bytes));
-        if path.is_file() {
+        if fs::read(&path).is_ok_and(|there| there == bytes) {
             return Ok(());
         }
         self.place(&path, |out| out.write_all(bytes))
@@ -219,41 +255,6 @@ impl Store {
         })
     }
 
-    /// The record of the layer with this key and, where one is kept, its map.
-    pub(crate) fn layer(&self, key: &Digest) -> Option<LayerRecord> {
-        let (record, _) = self.open_layer(key).ok()?;
-        if record.kept == Kept::Blob && !self.has_blob(&record.layer.digest) {
-            return None;
-        }
-        touch(&self.layer_path(key));
-        Some(record)
-    }
-
-    /// The map of the layer with this key.
-    pub(crate) fn splice_map(&self, key: &Digest) -> io::Result<SpliceMap> {
-        let (_, mut rest) = self.open_layer(key)?;
-        SpliceMap::from_reader(&mut rest).map_err(io::Error::other)
-    }
-
-    /// Keeps a layer's record, and its map where that is what is kept.
-    pub(crate) fn put_layer(
-        &self,
-        key: &Digest,
-        record: &LayerRecord,
-        map: Option<&SpliceMap>,
-    ) -> Result<(), Failure> {
-        self.place(&self.layer_path(key), |out| {
-            let header = oci::json::canonical(record);
-            out.write_all(
-                &u32::try_from(header.len())
-                    .unwrap_or(u32::MAX)
-                    .to_le_bytes(),
-            )?;
-            out.write_all(&header)?;
-            map.map_or(Ok(()), |map| map.to_writer(out).map_err(io::Error::other))
-        })
-    }
-
     /// Bytes that this process put into the store.
     pub(crate) fn added(&self) -> u64 {
         self.added.load(Ordering::Relaxed)
@@ -296,22 +297,6 @@ impl Store {
         Ok(removed)
     }
 
-    fn layer_path(&self, key: &Digest) -> PathBuf {
-        self.root.join("layers").join(key.hex())
-    }
-
-    fn open_layer(&self, key: &Digest) -> io::Result<(LayerRecord, BufReader<File>)> {
-        let mut reader = BufReader::new(File::open(self.layer_path(key))?);
-        let mut length = [0; 4];
-        reader.read_exact(&mut length)?;
-        let mut header = Vec::new();
-        reader
-            .by_ref()
-            .take(u64::from(u32::from_le_bytes(length)))
-            .read_to_end(&mut header)?;
-        Ok((serde_json::from_slice(&header)?, reader))
-    }
-
     fn temporary(&self) -> Result<NamedTempFile, Failure> {
         let spool = self.spool();
         NamedTempFile::new_in(&spool).at("write", &spool)
@@ -337,7 +322,9 @@ impl Store {
             .into_inner()
             .map_err(io::IntoInnerError::into_error)
             .at("write", &target)?;
-        self.persist(file, &target)
+        self.persist(file, &target)?;
+        self.seen().insert(*digest);
+        Ok(())
     }
 
     fn persist(&self, file: NamedTempFile, target: &Path) -> Result<(), Failure> {
@@ -434,6 +421,14 @@ fn default_root() -> Result<PathBuf, Failure> {
 fn touch(path: &Path) {
     if let Ok(file) = File::open(path) {
         let _ = file.set_modified(UNIX_EPOCH + Duration::from_secs(clock::now()));
+    }
+}
+
+/// Removes a file, unless another process was quicker.
+fn remove(path: &Path) -> Result<(), Failure> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.at("remove", path),
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Target {
     pub(crate) repository: Repository,
     tags: Vec<String>,
     join: bool,
+    /// Repositories that may have layers of the image.
+    pub(crate) caches: Vec<Repository>,
 }
 
 /// What was pushed.
@@ -54,6 +56,7 @@ impl Target {
         reference: Reference,
         tags: &[String],
         join: bool,
+        caches: Vec<Repository>,
         registries: &Registries,
     ) -> anyhow::Result<Self> {
         Ok(Self {
@@ -61,6 +64,7 @@ impl Target {
             reference,
             tags: tags.to_vec(),
             join,
+            caches,
         })
     }
 
@@ -78,7 +82,7 @@ impl Target {
             Base::Image { location, .. } => Some(location),
             Base::Debian(_) | Base::Scratch => None,
         };
-        let shipment = Shipment::of_built(built, base, bases)?;
+        let shipment = Shipment::of_built(built, base, &self.caches, bases)?;
         let delivered = shipment.deliver(&self.repository, bases).await?;
         let name = self.repository.name();
         bases

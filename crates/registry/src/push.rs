@@ -160,6 +160,27 @@ impl Repository {
         }
     }
 
+    /// Has the registry take a blob from its repository `from` (`acme/base`, without the registry), if
+    /// it will; nothing is uploaded where it will not (distribution-spec, "Mounting a blob from another
+    /// repository").
+    pub async fn mount_blob(&self, digest: &Digest, from: &str) -> Result<bool, Error> {
+        if !self.is_mountable(from) {
+            return Ok(false);
+        }
+        let action = format!("mount blob {digest} in {}", self.name());
+        match self.mount(digest, from, &action).await? {
+            Begun::Mounted => Ok(true),
+            Begun::Session(session) => {
+                self.cancel(session, self.to_push(&action)).await;
+                Ok(false)
+            }
+            Begun::Refused => {
+                self.is_unmountable(from);
+                Ok(false)
+            }
+        }
+    }
+
     pub(crate) async fn is_there(
         &self,
         digest: &Digest,

@@ -14,11 +14,13 @@ use crate::cli::{BuildArgs, Global};
 use crate::clock;
 use crate::commands::{bytes, lock::stale};
 use crate::debian::Mirrors;
-use crate::diagnostics::Failure;
+use crate::diagnostics::{self, Failure};
 use crate::fetch::Fetcher;
+use crate::full_lock::{self, Strays};
 use crate::github::{self, Workflow};
-use crate::layers::Workshop;
+use crate::layers::{self, Workshop};
 use crate::lock::Lock;
+use crate::mend;
 use crate::metadata::{LayerState, Metadata, Seconds};
 use crate::output::{Destination, Named};
 use crate::plan::Plan;
@@ -26,9 +28,10 @@ use crate::progress::Progress;
 use crate::project::Project;
 use crate::proof;
 use crate::registries::Registries;
+use crate::remote::{self, Remote};
 use crate::resolving::{self, Means, Upgrade};
 use crate::store::Store;
-use crate::target::{self, Target};
+use crate::target::{self, PushedImage, Target};
 use crate::vendor::Vendored;
 
 /// Builds the project's image, writes it or pushes it where it is wanted, and prints the digest of its
@@ -69,13 +72,14 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
     };
     let mut target = None;
     if let Some(reference) = reference {
-        let opened = Target::open(reference, &names.tags, args.join, &registries)?;
+        let caches = remote::caches(&project, &args.cache_from, &registries)?;
+        let opened = Target::open(reference, &names.tags, args.join, caches, &registries)?;
         // Before anything that takes long.
         fetcher.wait(opened.repository.check_push())?;
         target = Some(opened);
     }
 
-    let lock = lock(&project, &platforms, IfStale::of(args), means)?;
+    let mut lock = lock(&project, &platforms, IfStale::of(args), means)?;
     seconds.lock = start.elapsed().as_secs_f64();
     let plans = platforms
         .iter()
@@ -87,48 +91,22 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
         store: &store,
         date: clock::source_date()?,
     };
-    let bases = Bases {
-        store: &store,
-        registries: &registries,
-        progress: &progress,
+    let making = Making {
+        workshop: &workshop,
+        plans: &plans,
+        names: &names,
+        args,
+        means,
+        target: target.as_ref(),
     };
-    let supplies = Supplies {
-        mirrors: &Mirrors::find(&project, Some(&lock)),
-        bases,
-        fetcher: &fetcher,
+    let made = match making.make(&mut lock, &mut seconds) {
+        Err(error) if mend::may_be_damage(&error) => {
+            making.mend(error)?;
+            making.make(&mut lock, &mut seconds)?
+        }
+        made => made?,
     };
-    let options = options(args);
-    let built = build::build(&workshop, &plans, supplies, options, &mut seconds)?;
-    summarise(&built, &progress);
-
-    let checking = Instant::now();
-    let goes_anywhere = args.push || !args.outputs.is_empty();
-    if goes_anywhere && !args.no_check {
-        proof::of_built(&built, &project, bases, &fetcher, options.threads)?;
-    }
-    seconds.check = checking.elapsed().as_secs_f64();
-
-    let writing = Instant::now();
-    let image = Named {
-        built: &built,
-        name: &names.name,
-        tags: &names.tags,
-        mtime: workshop.date,
-    };
-    for output in &args.outputs {
-        output.write(image, &store, options.threads)?;
-        progress.line(&format!("wrote {output}"));
-    }
-    if args.outputs.is_empty() && !args.push {
-        progress.line("wrote nothing: name a place with --output, such as oci:image, or --push");
-    }
-    seconds.output = writing.elapsed().as_secs_f64();
-
-    let pushing = Instant::now();
-    let pushed = target
-        .map(|target| fetcher.wait(target.push(&project, &built, bases)))
-        .transpose()?;
-    seconds.push = pushing.elapsed().as_secs_f64();
+    let (built, pushed) = made;
     seconds.total = start.elapsed().as_secs_f64();
 
     let mut metadata = Metadata::new(names.stated.clone(), &built, pushed.as_ref());
@@ -143,6 +121,147 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
     let references = pushed.as_ref().map_or(&[][..], |pushed| &pushed.references);
     github::summarise(&metadata, references)?;
     tell(&metadata, &names, args, &progress)
+}
+
+/// From plans to what was wanted of them.
+struct Making<'a> {
+    workshop: &'a Workshop<'a>,
+    plans: &'a [Plan],
+    names: &'a Names,
+    args: &'a BuildArgs,
+    means: Means<'a>,
+    target: Option<&'a Target>,
+}
+
+impl Making<'_> {
+    /// Builds the image, completes the lock, writes the image and pushes it.
+    fn make(
+        &self,
+        lock: &mut Lock,
+        seconds: &mut Seconds,
+    ) -> anyhow::Result<(Built, Option<PushedImage>)> {
+        let Means {
+            store,
+            fetcher,
+            registries,
+            progress,
+        } = self.means;
+        let (project, args) = (self.workshop.project, self.args);
+        let bases = Bases {
+            store,
+            registries,
+            progress,
+        };
+        let options = options(args);
+        let stated = full_lock::stated(lock, project.encoder);
+        let remote = self
+            .target
+            .filter(|_| options.blobs == Blobs::Pushed && options.cache == Cache::Use)
+            .map(|it| Remote::new(&it.repository, it.caches.clone(), progress));
+        let supplies = Supplies {
+            mirrors: &Mirrors::find(project, Some(lock)),
+            bases,
+            fetcher,
+            stated: &stated,
+            remote: remote.as_ref(),
+        };
+        let built = build::build(self.workshop, self.plans, supplies, options, seconds)?;
+        compare(project, lock, &built, args, self.means)?;
+        summarise(&built, progress);
+
+        let checking = Instant::now();
+        let goes_anywhere = args.push || !args.outputs.is_empty();
+        if goes_anywhere && !args.no_check {
+            proof::of_built(&built, project, bases, fetcher, options.threads)?;
+        }
+        seconds.check = checking.elapsed().as_secs_f64();
+
+        let writing = Instant::now();
+        let image = Named {
+            built: &built,
+            name: &self.names.name,
+            tags: &self.names.tags,
+            mtime: self.workshop.date,
+        };
+        for output in &args.outputs {
+            output.write(image, store, options.threads)?;
+            progress.line(&format!("wrote {output}"));
+        }
+        if args.outputs.is_empty() && !args.push {
+            progress
+                .line("wrote nothing: name a place with --output, such as oci:image, or --push");
+        }
+        seconds.output = writing.elapsed().as_secs_f64();
+
+        let pushing = Instant::now();
+        let pushed = self
+            .target
+            .map(|target| fetcher.wait(target.push(project, &built, bases)))
+            .transpose()?;
+        seconds.push = pushing.elapsed().as_secs_f64();
+        Ok((built, pushed))
+    }
+
+    /// Removes what is damaged in the store. Gives `error` back where nothing is, or where what stdout
+    /// has got cannot be taken back.
+    fn mend(&self, error: anyhow::Error) -> anyhow::Result<()> {
+        let Workshop {
+            project,
+            store,
+            date,
+        } = *self.workshop;
+        let jobs = self
+            .plans
+            .iter()
+            .map(|plan| layers::jobs(project, plan, date))
+            .collect::<Result<Vec<_>, _>>();
+        let damaged = jobs.and_then(|jobs| mend::mend(store, self.plans, jobs.iter().flatten()));
+        let Some(damaged) = damaged.ok().filter(|it| !it.is_empty()) else {
+            return Err(error);
+        };
+        for name in &damaged {
+            self.means.progress.warn(&format!(
+                "{name} is damaged in the store: it is removed, and had anew"
+            ));
+        }
+        if self.args.outputs.contains(&Destination::Stdout) {
+            return Err(Failure::new("what stdout has got so far is not the image")
+                .hint("run it again: what was damaged in the store is removed")
+                .caused_by(error)
+                .into());
+        }
+        Ok(())
+    }
+}
+
+/// Compares what was built with the lock; and where that may be written, states in it what it lacks.
+fn compare(
+    project: &Project,
+    lock: &mut Lock,
+    built: &Built,
+    args: &BuildArgs,
+    means: Means<'_>,
+) -> anyhow::Result<()> {
+    let path = project.lock_file();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let strays = if args.locked {
+        Strays::Refused
+    } else {
+        Strays::Dropped
+    };
+    full_lock::compare(lock, &built.images, strays, &name)?;
+    if args.locked {
+        return Ok(());
+    }
+    full_lock::complete(lock, &built.images, means.store);
+    // The image is there, and does not need it.
+    if let Err(error) = lock.write(&path) {
+        let why = diagnostics::chain(&*error);
+        means
+            .progress
+            .warn(&format!("{name} does not state the layers: {why}"));
+    }
+    Ok(())
 }
 
 /// Prints the result.
@@ -273,12 +392,13 @@ pub(super) fn lock(
                 name.display(),
                 why.unwrap_or_default()
             ));
-            let lock = fetcher.wait(resolving::lock(
+            let mut lock = fetcher.wait(resolving::lock(
                 project,
                 old.as_ref(),
                 &Upgrade::Nothing,
                 means,
             ))?;
+            full_lock::carry_over(&mut lock, old.as_ref(), project, means.store)?;
             lock.write(&path)?;
             Ok(lock)
         }

@@ -1,13 +1,21 @@
 //! `oxcart lock`
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
+use std::thread;
 
 use crate::asked;
+use crate::base::Bases;
+use crate::build::{self, Blobs, Cache, Options, Supplies};
 use crate::cli::{Global, LockArgs};
+use crate::debian::Mirrors;
 use crate::diagnostics::Failure;
 use crate::fetch::Fetcher;
+use crate::full_lock;
+use crate::layers::{self, Workshop};
 use crate::lock::Lock;
 use crate::lock_diff;
+use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::registries::Registries;
@@ -65,10 +73,52 @@ pub(crate) fn run(global: &Global, args: &LockArgs) -> anyhow::Result<ExitCode> 
         Some("") => Upgrade::Everything,
         Some(name) => Upgrade::Package(name.to_owned()),
     };
-    let lock = fetcher.wait(resolving::lock(&project, old.as_ref(), &upgrade, means))?;
+    let mut lock = fetcher.wait(resolving::lock(&project, old.as_ref(), &upgrade, means))?;
+    full_lock::carry_over(&mut lock, old.as_ref(), &project, &store)?;
+    // What was resolved is kept, whatever becomes of the layers.
     lock.write(&path)?;
+    if args.layers {
+        build_layers(&project, &lock, means)?;
+        full_lock::carry_over(&mut lock, old.as_ref(), &project, &store)?;
+        lock.write(&path)?;
+    }
     super::print(&path.display().to_string())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has the store know the layers that `lock` does not state.
+fn build_layers(project: &Project, lock: &Lock, means: Means<'_>) -> anyhow::Result<()> {
+    let Means {
+        store,
+        fetcher,
+        registries,
+        progress,
+    } = means;
+    let plans = lock.platforms.iter().map(|it| Plan::new(project, it));
+    let jobs = plans.map(|plan| layers::shared_jobs(project, &plan?));
+    let workshop = Workshop {
+        project,
+        store,
+        date: oci::SHARED_MTIME,
+    };
+    let supplies = Supplies {
+        mirrors: &Mirrors::find(project, Some(lock)),
+        bases: Bases {
+            store,
+            registries,
+            progress,
+        },
+        fetcher,
+        stated: &full_lock::stated(lock, project.encoder),
+        remote: None,
+    };
+    let options = Options {
+        threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        cache: Cache::Use,
+        blobs: Blobs::Named,
+    };
+    let jobs = jobs.collect::<Result<Vec<_>, _>>()?;
+    build::build_unstated(&workshop, &jobs, supplies, options)
 }
 
 /// What `lock` would change.

@@ -2,6 +2,8 @@
 
 pub(crate) mod build;
 pub(crate) mod check;
+pub(crate) mod diff;
+pub(crate) mod digest;
 pub(crate) mod index;
 pub(crate) mod init;
 pub(crate) mod inspect;
@@ -10,6 +12,7 @@ pub(crate) mod plan;
 pub(crate) mod push;
 pub(crate) mod store;
 pub(crate) mod vendor;
+pub(crate) mod verify;
 
 use std::io::{self, Write};
 

@@ -33,6 +33,8 @@ pub(crate) struct ImageTable {
     pub(crate) annotations: BTreeMap<String, String>,
     /// `splice` (default), `zstd:LEVEL` or `gzip:LEVEL`.
     pub(crate) compression: Option<String>,
+    /// Repositories that may have layers, besides the image's own.
+    pub(crate) cache_from: Vec<String>,
     /// Layer budget, base included.
     pub(crate) max_layers: Option<usize>,
 }

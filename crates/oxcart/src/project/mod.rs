@@ -30,6 +30,8 @@ pub(crate) struct Project {
     pub(crate) base: Base,
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) encoder: Encoder,
+    /// Repositories that may have layers, besides the one that is pushed to.
+    pub(crate) cache_from: Vec<String>,
     pub(crate) max_layers: usize,
     /// `major.minor`, where the configuration states it.
     pub(crate) python: Option<String>,
@@ -296,6 +298,7 @@ impl Checker {
             base,
             annotations: annotations(&self.directory, document.image.annotations)?,
             encoder,
+            cache_from: document.image.cache_from,
             max_layers,
             python: document.python.version,
             venv: venv

@@ -1,0 +1,108 @@
+//! Damage in the store: what a disk, a full file system or a stray program did to files that have their
+//! names. It is noticed when something made from them is not what it should be; then this finds what is
+//! wrong and removes it, so that it is fetched or built again.
+
+use std::collections::BTreeSet;
+
+use oci::Digest;
+
+use crate::diagnostics::Failure;
+use crate::layers::Job;
+use crate::lock::LockedImage;
+use crate::plan::{Plan, Step};
+use crate::store::{Kept, Store};
+
+/// Whether damage in the store may have caused `error`.
+pub(crate) fn may_be_damage(error: &anyhow::Error) -> bool {
+    // Of a registry's errors those about the bytes that go out; the rest are the registry's own.
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<registry::Error>())
+        .is_none_or(|error| {
+            matches!(
+                error,
+                registry::Error::Source { .. }
+                    | registry::Error::SourceDigest { .. }
+                    | registry::Error::SourceSize { .. }
+            )
+        })
+}
+
+/// Removes everything damaged among what `plans` and their `jobs` use; returns what messages call it.
+pub(crate) fn mend<'a>(
+    store: &Store,
+    plans: &[Plan],
+    jobs: impl Iterator<Item = &'a Job>,
+) -> Result<Vec<String>, Failure> {
+    let mut mending = Mending {
+        store,
+        looked_at: BTreeSet::new(),
+        removed: Vec::new(),
+    };
+    for image in plans.iter().filter_map(|plan| plan.image.as_ref()) {
+        mending.base(image)?;
+    }
+    for job in jobs {
+        mending.job(job)?;
+    }
+    Ok(mending.removed)
+}
+
+struct Mending<'a> {
+    store: &'a Store,
+    looked_at: BTreeSet<Digest>,
+    removed: Vec<String>,
+}
+
+impl Mending<'_> {
+    fn base(&mut self, image: &LockedImage) -> Result<(), Failure> {
+        for layer in &image.layers {
+            self.blob(&layer.digest, || {
+                format!("layer {} of the base", layer.digest)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn job(&mut self, job: &Job) -> Result<(), Failure> {
+        match &job.step {
+            Step::Wheels(wheels) => {
+                for wheel in wheels {
+                    self.blob(&wheel.sha256.0, || wheel.filename.clone())?;
+                }
+            }
+            Step::Debian(_, debs) => {
+                for deb in debs {
+                    self.blob(&deb.sha256.0, || deb.path.clone())?;
+                }
+            }
+            Step::Skeleton | Step::App(_) => {}
+        }
+        let Some(record) = self.store.layer(&job.key) else {
+            return Ok(());
+        };
+        let title = || format!("the layer with {}", job.step.title());
+        match record.kept {
+            Kept::Blob => self.blob(&record.layer.digest, title),
+            // Of one whose wheels are not here nothing can be told, until they are.
+            Kept::Map if !job.sources().iter().all(|it| self.store.has_blob(it)) => Ok(()),
+            Kept::Nothing => Ok(()),
+            Kept::Map => {
+                if self.looked_at.insert(job.key) && !self.store.gives_its_blob(&job.key, &record) {
+                    self.store.remove_layer(&job.key)?;
+                    self.removed.push(title());
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn blob(&mut self, digest: &Digest, name: impl FnOnce() -> String) -> Result<(), Failure> {
+        let is_new = self.looked_at.insert(*digest);
+        if is_new && self.store.has_blob(digest) && !self.store.is_intact_now(digest)? {
+            self.store.remove_blob(digest)?;
+            self.removed.push(name());
+        }
+        Ok(())
+    }
+}
