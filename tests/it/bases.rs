@@ -8,6 +8,7 @@ use oci_spec::image::ImageIndex;
 use serde_json::{Value, json};
 use testkit::{Kind, Registry, RegistryFault, WheelBuilder, elf};
 
+use crate::hand_made::put_alpine;
 use crate::project::{Project, STANDARD};
 
 /// Where the base is.
@@ -299,59 +300,6 @@ fn packages_of_the_base_can_count() {
     // Elsewhere it is: the base's environment is then not seen.
     on_base.configure("");
     project.context.succeeds(["lock"]);
-}
-
-/// An image as Alpine's Python would be, put together by hand, of an uncompressed layer.
-fn put_alpine(registry: &Registry, repository: &str) {
-    let mut entries = Vec::new();
-    for (architecture, name) in [("amd64", "x86_64"), ("arm64", "aarch64")] {
-        let mut layer = tar::Builder::new(Vec::new());
-        let installed = "P:musl\nV:1.2.5-r0\n\nP:python3\nV:3.13.5-r1\n\n".as_bytes();
-        let program = elf(architecture);
-        for (path, bytes) in [
-            ("lib/apk/db/installed", installed),
-            (&format!("lib/ld-musl-{name}.so.1"), &program),
-            ("usr/bin/python3.13", &program),
-        ] {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(bytes.len() as u64);
-            header.set_mode(0o755);
-            layer.append_data(&mut header, path, bytes).unwrap();
-        }
-        let mut link = tar::Header::new_gnu();
-        link.set_entry_type(tar::EntryType::Symlink);
-        link.set_size(0);
-        layer
-            .append_link(&mut link, "usr/bin/python3", "python3.13")
-            .unwrap();
-        let layer = layer.into_inner().unwrap();
-        let size = layer.len();
-        let digest = registry.put_blob(repository, layer);
-        let config = json!({"os": "linux", "architecture": architecture, "config": {},
-            "rootfs": {"type": "layers", "diff_ids": [digest]}});
-        let config = serde_json::to_vec(&config).unwrap();
-        let manifest = json!({"schemaVersion": 2,
-            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
-            "config": {"mediaType": "application/vnd.docker.container.image.v1+json",
-                "size": config.len(), "digest": registry.put_blob(repository, config)},
-            "layers": [{"mediaType": "application/vnd.docker.image.rootfs.diff.tar",
-                "size": size, "digest": digest}]});
-        let manifest = serde_json::to_vec(&manifest).unwrap();
-        let media_type = "application/vnd.docker.distribution.manifest.v2+json";
-        let digest = registry.put_manifest(repository, architecture, media_type, manifest.clone());
-        entries.push(
-            json!({"mediaType": media_type, "size": manifest.len(), "digest": digest,
-            "platform": {"os": "linux", "architecture": architecture}}),
-        );
-    }
-    let media_type = "application/vnd.docker.distribution.manifest.list.v2+json";
-    let list = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": entries});
-    registry.put_manifest(
-        repository,
-        "1",
-        media_type,
-        serde_json::to_vec(&list).unwrap(),
-    );
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use testkit::Run;
+use testkit::{PackageIndex, Run, WheelBuilder};
 
-use crate::project::{BUILD, Project, STANDARD, listing};
+use crate::project::{BUILD, Project, STANDARD, demo, helper, listing};
 
 const SECRET: &str = "s3cret-word";
 
@@ -17,7 +17,7 @@ fn private() -> Project {
 
 /// Builds twice, the second time with the lock alone, and looks for the secret in all that is left.
 fn builds(project: &mut Project, holds: &[&str]) {
-    let arguments = ["-vv", "--metadata-file", "metadata.json"];
+    let arguments = ["-vvv", "--metadata-file", "metadata.json"];
     let first = project.context.succeeds(BUILD.iter().chain(&arguments));
     let store = project.context.root().join("another-store");
     project.context.use_store(store);
@@ -81,4 +81,65 @@ fn in_a_file_that_netrc_names() {
     project.context.set("NETRC", "/nowhere/netrc");
     let run = project.context.succeeds(BUILD);
     run.says(&["cannot read /nowhere/netrc"]);
+}
+
+/// Each index has its own: the main one in netrc, one in the configuration's URL, one in the variables
+/// that uv has for the indexes of a pyproject.toml, and one in a requirements file's URL.
+#[test]
+fn several_indexes_with_a_word_each() {
+    let mut project = Project::standard();
+    let word = |name: &str| format!("{SECRET}-of-{name}");
+    let (sourced, named, linked) = (
+        PackageIndex::of([&demo()]),
+        PackageIndex::of([&helper()]),
+        PackageIndex::of([&WheelBuilder::simple("linked", "1.0")]),
+    );
+    for (index, name) in [
+        (&project.index, "main"),
+        (&sourced, "sourced"),
+        (&named, "named"),
+        (&linked, "linked"),
+    ] {
+        index.require_credentials(name, &word(name));
+    }
+    let netrc = format!("machine 127.0.0.1 login main password {}\n", word("main"));
+    fs::write(project.context.root().join("home/.netrc"), netrc).unwrap();
+    let links = linked.url_with_credentials("linked", &word("linked"));
+    let links = links.replace("/simple/", "/files/linked-1.0-py3-none-any.whl");
+    let text = format!("native\nlinked @ {links}\n");
+    project.context.write("requirements.txt", text);
+    project.context.write(
+        "pyproject.toml",
+        format!(
+            "[project]\nname = \"app\"\ndependencies = [\"demo\", \"helper\"]\n\
+             [[tool.uv.index]]\nname = \"named\"\nurl = \"{}\"\nexplicit = true\n\
+             [tool.uv.sources]\nhelper = {{ index = \"named\" }}\n",
+            named.url()
+        ),
+    );
+    project.context.set("UV_INDEX_NAMED_USERNAME", "named");
+    project
+        .context
+        .set("UV_INDEX_NAMED_PASSWORD", word("named"));
+    let source = sourced.url_with_credentials("sourced", &word("sourced"));
+    project.configure(&STANDARD.replace(
+        "requirements = [",
+        &format!("pyproject = true\nsources = {{ demo = \"{source}\" }}\nrequirements = ["),
+    ));
+    builds(&mut project, &["oxcart.toml", "requirements.txt"]);
+    for (index, file) in [
+        (&project.index, "native"),
+        (&sourced, "demo"),
+        (&named, "helper"),
+        (&linked, "linked"),
+    ] {
+        let served = index.served();
+        let of_it = |it: &&testkit::Served| it.path.contains(&format!("/files/{file}-"));
+        let statuses: Vec<_> = served.iter().filter(of_it).map(|it| it.status).collect();
+        assert!(statuses.contains(&200), "{file}: {statuses:?}");
+    }
+    let lock = project.context.read("oxcart.lock");
+    for index in [&project.index, &sourced, &named, &linked] {
+        assert!(lock.contains(&index.at("/files/")), "{lock}");
+    }
 }

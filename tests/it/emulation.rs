@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -83,15 +84,19 @@ fn no_analysis(bundle: &Bundle) {
 /// Gives one image the bytecode that Python made in another, where it lacks it: it is the same on
 /// all machines, and to make it under emulation takes minutes. Python compares each file's source.
 fn share_bytecode(from: &Bundle, to: &Bundle) {
-    let [from, to] = [from, to].map(|bundle| bundle.rootfs().join(&BYTECODE[1..]));
-    if !to.exists() {
+    share_bytecode_of(&from.rootfs(), &to.rootfs());
+}
+
+pub(crate) fn share_bytecode_of(from: &Path, to: &Path) {
+    let [from, to] = [from, to].map(|rootfs| rootfs.join(&BYTECODE[1..]));
+    if from.exists() && !to.exists() {
         succeed(Command::new("cp").arg("-a").arg(from).arg(to));
     }
 }
 
 /// Where Python keeps bytecode in these tests, instead of beside its sources, where the image's user
 /// may not write.
-const BYTECODE: &str = "/tmp/bytecode";
+pub(crate) const BYTECODE: &str = "/tmp/bytecode";
 
 fn python(bundle: &Bundle, program: &str) -> Command {
     let mut command = bundle.command(program);

@@ -29,7 +29,7 @@ fn wheels(project: &Project, platform: &str) -> BTreeMap<String, (String, String
 }
 
 /// `name version` of the wheels for a platform.
-fn pins(project: &Project, platform: &str) -> Vec<String> {
+pub(crate) fn pins(project: &Project, platform: &str) -> Vec<String> {
     let wheels = wheels(project, platform).into_iter();
     wheels
         .map(|(name, (version, _))| format!("{name} {version}"))
@@ -37,7 +37,7 @@ fn pins(project: &Project, platform: &str) -> Vec<String> {
 }
 
 /// Sets the standard project's `[dependencies]` to `table`.
-fn depend(project: &Project, table: &str) {
+pub(crate) fn depend(project: &Project, table: &str) {
     let table = format!("{table}\nindex = \"$INDEX\"");
     project.configure(&STANDARD.replace(
         "requirements = [\"requirements.txt\"]\nindex = \"$INDEX\"",
@@ -46,7 +46,7 @@ fn depend(project: &Project, table: &str) {
 }
 
 /// A uv.lock of one package of the project's index.
-fn uv_lock(project: &Project, wheel: &WheelBuilder) -> String {
+pub(crate) fn uv_lock(project: &Project, wheel: &WheelBuilder) -> String {
     format!(
         "version = 1\nrequires-python = \">=3.12\"\n[[package]]\nname = \"app\"\nversion = \"0\"\n\
          source = {{ virtual = \".\" }}\ndependencies = [{{ name = \"{name}\" }}]\n[[package]]\n\
@@ -87,22 +87,6 @@ fn a_uv_lock_is_built_from_and_watched() {
     project.context.fails(["lock", "--check"]);
     project.context.succeeds(["lock"]);
     assert_eq!(pins(&project, "linux/amd64"), ["helper 2.0"]);
-}
-
-#[test]
-fn a_lock_with_no_aarch64_wheel_is_refused() {
-    let project = Project::standard();
-    let native = crate::project::native("amd64", "x86_64");
-    project.context.write("uv.lock", uv_lock(&project, &native));
-    depend(&project, "lock = \"uv.lock\"");
-    let run = project.context.fails(["lock"]);
-    run.says(&[
-        "the dependencies for linux/arm64 cannot be resolved",
-        "uv.lock has no wheel of one package that fits the image (Linux aarch64",
-        "native 3.1, whose only wheel in the lock is",
-        "is for x86_64, the image is aarch64",
-        "hint: let uv look for such wheels",
-    ]);
 }
 
 #[test]
@@ -199,34 +183,11 @@ fn what_uv_locks_is_what_is_locked() {
 }
 
 /// The index of the standard project, where `native` 3.2 is for amd64 alone.
-fn diverging() -> Project {
+pub(crate) fn diverging() -> Project {
     let project = Project::standard();
     let newer = WheelBuilder::simple("native", "3.2").tags("cp313-cp313-manylinux_2_17_x86_64");
     project.index.add(&newer);
     project
-}
-
-#[test]
-fn versions_that_diverge_per_architecture_are_aligned() {
-    let project = diverging();
-    let run = project.context.succeeds(["lock"]);
-    assert!(!run.stderr.contains("warning"), "{}", run.stderr);
-    let both = ["demo 1.0", "helper 2.0", "native 3.1"];
-    assert_eq!(pins(&project, "linux/amd64"), both);
-    assert_eq!(pins(&project, "linux/arm64"), both);
-    // What agrees in the lock stays, though each alone could have something newer.
-    let text = project.context.read("oxcart.lock");
-    project.context.succeeds(["lock"]);
-    assert_eq!(project.context.read("oxcart.lock"), text);
-
-    depend(
-        &project,
-        "requirements = [\"requirements.txt\"]\nversions = \"independent\"",
-    );
-    project.context.fails(["lock", "--check"]);
-    project.context.succeeds(["lock", "--upgrade"]);
-    assert_eq!(pins(&project, "linux/amd64")[2], "native 3.2");
-    assert_eq!(pins(&project, "linux/arm64")[2], "native 3.1");
 }
 
 #[test]
@@ -241,6 +202,16 @@ fn what_cannot_be_aligned_is_told() {
     ]);
     assert_eq!(pins(&project, "linux/amd64")[2], "native 3.2");
     assert_eq!(pins(&project, "linux/arm64")[2], "native 3.1");
+    depend(
+        &project,
+        "requirements = [\"requirements.txt\"]\nallow-divergence = [\"native\"]",
+    );
+    let run = project.context.succeeds(["lock"]);
+    assert!(
+        !run.stderr.contains("not the same everywhere"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
@@ -290,8 +261,8 @@ fn policies_that_cannot_be_kept_are_refused() {
         project.context.fails(["lock"]).says(says);
     };
     refused(
-        "build-from-source = [\"demo\"]",
-        &["not available in this version"],
+        "build-from-source = [\"a b\"]",
+        &["`a b` is no package name"],
     );
     refused(
         "no-binary = [\"demo\"]",
@@ -360,4 +331,33 @@ fn a_lock_tells_in_what_platforms_differ() {
     project.context.write("requirements.txt", text);
     let run = project.context.succeeds(["lock"]);
     run.says(&["note: only linux/amd64 has demo, helper"]);
+    let given = "requirements = [\"requirements.txt\"]\nallow-divergence = [\"Demo\"]";
+    depend(&project, given);
+    let run = project.context.succeeds(["lock"]);
+    run.says(&["note: only linux/amd64 has helper"]);
+    depend(&project, &given.replace("[\"Demo\"]", "true"));
+    let run = project.context.succeeds(["lock"]);
+    assert!(!run.stderr.contains("note:"), "{}", run.stderr);
+    depend(&project, &given.replace("Demo", "a b"));
+    let run = project.context.fails(["lock"]);
+    run.says(&["allow-divergence: `a b` is no package name"]);
+    depend(&project, &given.replace("[\"Demo\"]", "3"));
+    let run = project.context.fails(["lock"]);
+    run.says(&["expected names of packages, or true for all"]);
+}
+
+#[test]
+fn other_needs_of_one_version_are_told() {
+    let project = Project::standard();
+    let native = crate::project::native("arm64", "aarch64").requires("helper");
+    project.index.add(&native);
+    project.context.write("requirements.txt", "native\n");
+    let run = project.context.succeeds(["lock"]);
+    run.says(&["note: native 3.1 also needs helper on linux/arm64"]);
+    depend(
+        &project,
+        "requirements = [\"requirements.txt\"]\nallow-other-needs = [\"native\"]",
+    );
+    let run = project.context.succeeds(["lock"]);
+    assert!(!run.stderr.contains("also needs"), "{}", run.stderr);
 }

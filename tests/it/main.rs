@@ -1,6 +1,8 @@
 //! The end-to-end tests.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod apt;
+mod bad_dependencies;
 mod bad_input;
 mod bases;
 mod boundaries;
@@ -15,20 +17,27 @@ mod docker_registry;
 mod emulation;
 mod fresh;
 mod full_lock;
+mod hand_made;
 mod images;
 mod inspect;
+mod libraries;
 mod locks;
 mod offline;
 mod once;
 mod oracles;
+mod others_fail;
+mod own_wheel;
 mod page;
 mod pins;
 mod project;
 mod push;
 mod readme;
+mod recorded;
 mod registries;
 mod reproducible;
 mod samples;
 mod skip;
+mod sources;
+mod system;
 mod uv_equal;
 mod verify;

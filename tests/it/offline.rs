@@ -16,9 +16,9 @@ use crate::samples::{Sample, copy, oxcart, succeed};
 use crate::skip::{Need, left_out};
 
 /// Gathers for both platforms.
-const VENDOR: [&str; 3] = ["vendor", "--output", "vendor"];
+pub(crate) const VENDOR: [&str; 3] = ["vendor", "--output", "vendor"];
 /// Builds from what was gathered.
-const OFFLINE: [&str; 6] = [
+pub(crate) const OFFLINE: [&str; 6] = [
     "build",
     "--offline",
     "--vendor",
@@ -30,7 +30,7 @@ const OFFLINE: [&str; 6] = [
 const BOTH: &str = "default-linux-amd64-linux-arm64";
 
 /// The project alone, with a store that has nothing: its servers are gone.
-fn cut_off(project: Project) -> Context {
+pub(crate) fn cut_off(project: Project) -> Context {
     let Project { mut context, .. } = project;
     empty_store(&mut context);
     context

@@ -54,9 +54,10 @@ fn inside<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
 fn rows(dom: &str, table: &str) -> BTreeMap<String, Vec<u64>> {
     let table = inside(dom, &format!(r#"<table id="{table}">"#), "</table>");
     let rows = table.split("<tr").skip(1).map(|row| {
-        let key = match row.contains("data-key=") {
-            true => inside(row, r#"data-key=""#, "\"").replace("&amp;", "&"),
-            false => String::new(),
+        let key = if row.contains("data-key=") {
+            inside(row, r#"data-key=""#, "\"").replace("&amp;", "&")
+        } else {
+            String::new()
         };
         let values = row.split(r#"<data value=""#).skip(1);
         let values = values.map(|it| it.split('"').next().unwrap().parse().unwrap());

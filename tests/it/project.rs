@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead as _, Read};
 use std::path::Path;
 
 use flate2::read::GzDecoder;
@@ -261,10 +261,12 @@ impl Image {
         let image = image.unwrap_or_else(|| panic!("no image for {platform}"));
         let mut files = BTreeMap::new();
         for layer in &image.layers {
-            read_layer(
-                GzDecoder::new(reader.blob(&layer.digest).unwrap().reader()),
-                &mut files,
-            );
+            let mut blob = std::io::BufReader::new(reader.blob(&layer.digest).unwrap().reader());
+            if blob.fill_buf().unwrap().starts_with(b"\x1f\x8b") {
+                read_layer(GzDecoder::new(blob), &mut files);
+            } else {
+                read_layer(blob, &mut files);
+            }
         }
         let mut config = String::new();
         reader

@@ -201,7 +201,7 @@ fn passwords_and_certificates_that_are_wrong() {
 }
 
 /// The image for one platform, unpacked by umoci.
-fn unpack(
+pub(crate) fn unpack(
     registry: &DockerRegistry,
     name: &str,
     platform: Platform,
@@ -251,7 +251,7 @@ buildah push --quiet --tls-verify=false "localhost/second-$architecture" "docker
 "#;
 
 /// The mirror that the host's apt uses, or the one that the tests are told.
-fn mirror() -> String {
+pub(crate) fn mirror() -> String {
     std::env::var("OXCART_DEBIAN_MIRROR")
         .ok()
         .or_else(|| {

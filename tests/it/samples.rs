@@ -19,6 +19,8 @@ pub(crate) enum Sample {
     Backend,
     /// `images/genascope-backend`, profile `ml`.
     Ml,
+    /// `images/genascope-backend`, profile `system`.
+    System,
 }
 
 /// A sample's image and what the build said of it.
@@ -42,6 +44,7 @@ impl Sample {
             Self::Hello => "hello",
             Self::Backend => "backend",
             Self::Ml => "backend-ml",
+            Self::System => "backend-system",
         }
     }
 
@@ -50,13 +53,14 @@ impl Sample {
         match self {
             Self::Hello | Self::Backend => "oxcart.lock",
             Self::Ml => "oxcart.ml.lock",
+            Self::System => "oxcart.system.lock",
         }
     }
 
     fn directory(self) -> &'static str {
         match self {
             Self::Hello => "images/hello",
-            Self::Backend | Self::Ml => "images/genascope-backend",
+            Self::Backend | Self::Ml | Self::System => "images/genascope-backend",
         }
     }
 
@@ -67,6 +71,9 @@ impl Sample {
             Self::Backend => "build --project images/genascope-backend --output oci:backend-image",
             Self::Ml => {
                 "build --project images/genascope-backend --profile ml --output oci:backend-ml-image"
+            }
+            Self::System => {
+                "build --project images/genascope-backend --profile system --output oci:backend-system-image"
             }
         };
         words.split(' ').map(str::to_owned).collect()
@@ -97,6 +104,7 @@ impl Built {
             Sample::Hello => "hello-image",
             Sample::Backend => "backend-image",
             Sample::Ml => "backend-ml-image",
+            Sample::System => "backend-system-image",
         })
     }
 
@@ -131,6 +139,7 @@ impl Built {
         match self.sample {
             Sample::Hello | Sample::Backend => &[],
             Sample::Ml => &["--profile", "ml"],
+            Sample::System => &["--profile", "system"],
         }
     }
 

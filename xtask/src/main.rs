@@ -18,6 +18,7 @@ mod limit;
 mod made_wheel;
 mod measure;
 mod packages;
+mod record_pins;
 mod table;
 mod test;
 mod tools;
@@ -43,6 +44,12 @@ enum Command {
     Bench(Bench),
     /// Writes the golden files and snapshots anew; read the difference before committing it.
     Golden,
+    /// Records what uv and pip choose for the sets of fixtures/pins, from the real index.
+    RecordPins {
+        /// Keep what is recorded, and add what oxcart's own tests ask for.
+        #[arg(long)]
+        more: bool,
+    },
     /// Runs the fuzz targets; what they fail on is kept and named.
     Fuzz(fuzz::Options),
     /// Names the Debian packages that the end-to-end tests use.
@@ -89,6 +96,7 @@ fn main() -> anyhow::Result<()> {
         Command::Bench(Bench::Lock(options)) => bench_lock::lock(&options),
         Command::Bench(Bench::Push(options)) => bench_push::push(&options),
         Command::Golden => golden::write(),
+        Command::RecordPins { more } => record_pins::record(more),
         Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::E2ePackages => {
             println!("{}", packages::DEBIAN.join(" "));

@@ -37,7 +37,7 @@ pub(crate) const DEBIAN: [&str; NEEDED.len()] = {
 };
 
 /// The Python tools that the tests compare with.
-const ORACLES: [&str; 2] = ["packaging==26.3", "uv==0.13.9"];
+const ORACLES: [&str; 3] = ["packaging==26.3", "pip==26.3", "uv==0.13.9"];
 
 /// Installs the Debian packages that are missing, where root and apt may; otherwise an error names
 /// them.

@@ -62,9 +62,10 @@ pub(crate) fn of_images(comparison: &Comparison) -> Vec<String> {
         for cause in &platform.why {
             let is_of_all =
                 platforms.len() > 1 && platforms.iter().all(|it| it.why.contains(cause));
-            let text = match is_of_all || is_manifest(comparison) {
-                true => cause.clone(),
-                false => format!("{}: {cause}", platform.platform),
+            let text = if is_of_all || is_manifest(comparison) {
+                cause.clone()
+            } else {
+                format!("{}: {cause}", platform.platform)
             };
             if !why.contains(&text) {
                 why.push(text);
@@ -112,9 +113,10 @@ pub(crate) fn of_platforms(a: &Platform, b: &Platform, found: &PlatformCompariso
     }
     if !found.config.is_empty() {
         let is_time = |it: &Change| it.field == "created" || it.field.ends_with(".created");
-        why.push(match found.config.iter().all(is_time) {
-            true => "the `created` time of the configuration".to_owned(),
-            false => format!("the configuration differs in {}", fields(&found.config)),
+        why.push(if found.config.iter().all(is_time) {
+            "the `created` time of the configuration".to_owned()
+        } else {
+            format!("the configuration differs in {}", fields(&found.config))
         });
     }
     if is_same {
@@ -158,22 +160,24 @@ fn other_blobs(a: &Platform, b: &Platform) -> Option<String> {
     let differ = layers.filter(|(a, b)| a.digest != b.digest || a.media_type != b.media_type);
     let (numbers, types): (Vec<_>, BTreeSet<_>) = differ
         .map(|(a, b)| {
-            let types = (a.media_type != b.media_type).then(|| (&a.media_type, &b.media_type));
+            let types = (a.media_type != b.media_type).then_some((&a.media_type, &b.media_type));
             (b.number.to_string(), types)
         })
         .unzip();
     if numbers.is_empty() {
         return None;
     }
-    let which = match numbers.len() == b.layers.len() {
-        true => "all layers".to_owned(),
-        false => format!("layer {}", named(&numbers)),
+    let which = if numbers.len() == b.layers.len() {
+        "all layers".to_owned()
+    } else {
+        format!("layer {}", named(&numbers))
     };
     let types = types.into_iter().flatten();
     let types: Vec<_> = types.map(|(a, b)| format!("{a} → {b}")).collect();
-    let types = match types.is_empty() {
-        true => String::new(),
-        false => format!(", {}", types.join(", ")),
+    let types = if types.is_empty() {
+        String::new()
+    } else {
+        format!(", {}", types.join(", "))
     };
     Some(format!(
         "{which}: the same files, compressed in another way (diff_ids are equal{types})"
@@ -210,19 +214,18 @@ pub(crate) fn of_layers(
 }
 
 fn of_listings(a: &Listing, b: &Listing) -> String {
-    let entries = |it: &'_ Listing| -> Vec<(String, contents::Entry)> {
-        it.entries.clone().into_iter().collect()
-    };
-    let (left, right) = (entries(a), entries(b));
-    let found = files::compare(
-        left.iter().map(|(path, entry)| (path.as_str(), entry)),
-        right.iter().map(|(path, entry)| (path.as_str(), entry)),
-    );
+    fn entries(it: &Listing) -> impl Iterator<Item = (&str, &contents::Entry)> {
+        it.entries
+            .iter()
+            .map(|(path, entry)| (path.as_str(), entry))
+    }
+    let found = files::compare(entries(a), entries(b));
     let whiteouts = (&a.whiteouts, &a.opaque) != (&b.whiteouts, &b.opaque);
     if found.is_empty() {
-        return match whiteouts {
-            true => "the same files, other whiteouts".to_owned(),
-            false => "the same files, in another order or form of tar".to_owned(),
+        return if whiteouts {
+            "the same files, other whiteouts".to_owned()
+        } else {
+            "the same files, in another order or form of tar".to_owned()
         };
     }
     let is_outside = |it: &FileChange| {

@@ -127,11 +127,6 @@ pub struct Version {
 }
 
 impl Comparison {
-    /// Whether all that there is to say is that the digests are equal. Then no layer need be read.
-    pub fn is_settled(a: &Inspection, b: &Inspection) -> bool {
-        a.digest == b.digest
-    }
-
     /// The layers to read before two images are compared, by platform and place in each: those that only
     /// one has.
     pub fn unshared<'a>(a: &'a Inspection, b: &'a Inspection) -> Sides<Vec<&'a Layer>> {
@@ -218,9 +213,10 @@ impl PlatformComparison {
             .collect();
         let is_same_files = diff_ids(a) == diff_ids(b);
         // With other layers, another history is no news.
-        let skip: &[&str] = match is_same_files {
-            true => &["rootfs"],
-            false => &["rootfs", "history", "created"],
+        let skip: &[&str] = if is_same_files {
+            &["rootfs"]
+        } else {
+            &["rootfs", "history", "created"]
         };
         let config = changes(&a.configuration, &b.configuration, skip);
         let manifest = changes(
@@ -229,18 +225,7 @@ impl PlatformComparison {
             &["config.digest", "config.size", "layers"],
         );
         let own = a.layers.len() - layers.iter().filter(|it| it.a.is_some()).count();
-        let files = all_files.then(|| {
-            let entries = |stack: &'_ Stack| -> Vec<(String, contents::Entry)> {
-                let all = stack.contents.iter();
-                all.map(|it| (it.path.to_owned(), it.entry.clone()))
-                    .collect()
-            };
-            let (a, b) = (entries(&stack_a), entries(&stack_b));
-            files::compare(
-                a.iter().map(|(path, entry)| (path.as_str(), entry)),
-                b.iter().map(|(path, entry)| (path.as_str(), entry)),
-            )
-        });
+        let files = all_files.then(|| files::compare(stack_a.entries(), stack_b.entries()));
         let mut comparison = Self {
             platform: a.platform.clone(),
             digest: Sides {
@@ -287,6 +272,11 @@ impl Stack {
             package.layer = numbers[package.layer - 1];
         }
         Self { contents, packages }
+    }
+
+    /// What a container sees.
+    fn entries(&self) -> impl Iterator<Item = (&str, &contents::Entry)> {
+        self.contents.iter().map(|found| (found.path, found.entry))
     }
 }
 

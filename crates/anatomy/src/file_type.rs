@@ -36,12 +36,13 @@ pub enum FileType {
 impl FileType {
     /// Of the file at `path`.
     pub fn of(path: &str, file: &File) -> Self {
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
         match &file.body {
             Body::Elf(_) => return Self::Native,
-            Body::Script(_) if !path.ends_with(".py") => return Self::Script,
+            Body::Script(_) if extension != "py" => return Self::Script,
             _ => {}
         }
-        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
         let within = |part: &str| directory.split('/').any(|it| it == part);
         let is_info = |part: &str| part.ends_with(".dist-info") || part.ends_with(".egg-info");
         if directory.split('/').any(is_info)
@@ -56,7 +57,6 @@ impl FileType {
         if within("zoneinfo") {
             return Self::Data;
         }
-        let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
         Self::by_extension(&extension.to_ascii_lowercase()).unwrap_or_else(|| {
             let base = name.split('.').next().unwrap_or_default();
             match base.to_ascii_uppercase().as_str() {

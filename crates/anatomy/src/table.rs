@@ -18,7 +18,7 @@ impl Table {
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows
-            .push(cells.iter().map(|cell| plain(cell)).collect());
+            .push(cells.into_iter().map(|cell| plain(&cell)).collect());
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -40,9 +40,10 @@ impl Table {
             let mut text = " ".repeat(indent);
             for (column, cell) in row.iter().enumerate() {
                 let pad = " ".repeat(widths[column] - cell.chars().count());
-                let parts = match self.right.contains(&column) {
-                    true => [pad.as_str(), cell],
-                    false => [cell, pad.as_str()],
+                let parts = if self.right.contains(&column) {
+                    [pad.as_str(), cell]
+                } else {
+                    [cell, pad.as_str()]
                 };
                 text.extend(parts);
                 text.push_str("  ");

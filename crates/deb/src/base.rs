@@ -1,13 +1,14 @@
-//! `base = "debian:trixie"`: which packages a base is made of, from which suites, and what of them
-//! is left out.
+//! `base = "debian:trixie"`: which packages a base is made of, and what of them is left out.
+
+use std::collections::BTreeSet;
 
 use oci::{Entry, Kind, Tree, TreePath};
 
 use crate::error::Error;
+use crate::ground::Ground;
 use crate::install::{Assembled, install_without};
 use crate::omissions::{LEFT_OUT, LeftOut, OMITTED, Omitted, is_left_out};
-use crate::status::Database;
-use crate::{Unpacked, accounts, paths};
+use crate::{Unpacked, accounts, loader_cache, paths};
 
 /// A Debian release as a base image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,35 +34,6 @@ const BASES: [Base; 2] = [
     },
 ];
 
-/// One of the directories below `dists/` that a base takes packages from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Suite {
-    /// `trixie-security`; its release file is `dists/<name>/InRelease`.
-    pub name: String,
-    /// Which archive has it.
-    pub archive: Archive,
-}
-
-/// Debian's archives, which mirrors have side by side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Archive {
-    /// What a mirror's URL names: `http://mirror/debian`.
-    Main,
-    /// Its neighbour: `http://mirror/debian-security`.
-    Security,
-}
-
-impl Archive {
-    /// The URL of this archive where the main one is at `mirror`. Neither ends with a slash.
-    pub fn url(self, mirror: &str) -> String {
-        let mirror = mirror.trim_end_matches('/');
-        match self {
-            Self::Main => mirror.to_owned(),
-            Self::Security => format!("{mirror}-security"),
-        }
-    }
-}
-
 /// What a base's packages say about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
@@ -82,19 +54,6 @@ impl Base {
     /// The codenames of all known bases, newest first.
     pub fn codenames() -> impl Iterator<Item = &'static str> {
         BASES.into_iter().map(|base| base.codename)
-    }
-
-    /// Where packages come from.
-    pub fn suites(&self) -> Vec<Suite> {
-        let suite = |suffix, archive| Suite {
-            name: format!("{}{suffix}", self.codename),
-            archive,
-        };
-        vec![
-            suite("", Archive::Main),
-            suite("-updates", Archive::Main),
-            suite("-security", Archive::Security),
-        ]
     }
 
     /// The packages that are wanted; those they depend on come along.
@@ -163,11 +122,38 @@ impl Base {
 
     /// The base's one layer. The order of `packages` does not matter.
     pub fn assemble(&self, packages: Vec<Unpacked>) -> Result<Assembled, Error> {
-        let mut assembled = install_without(packages, &Database::StatusD, is_left_out)?;
+        let ground = Ground {
+            loader_cache: Some(loader_cache::empty()),
+            ..Ground::bare()
+        };
+        let mut assembled = install_without(packages, &ground, is_left_out)?;
         add_usr_links(&mut assembled.tree)?;
         accounts::add_nonroot(&mut assembled.tree)?;
         Ok(assembled)
     }
+}
+
+/// The Python among packages, the newest of several: where it is and its full version.
+pub fn python<'a>(
+    chosen: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Option<(String, String)> {
+    let versions = chosen.into_iter().filter_map(|(package, version)| {
+        let minor: u32 = package.strip_prefix("python3.")?.parse().ok()?;
+        Some((minor, version))
+    });
+    let (minor, version) = versions.max_by_key(|(minor, _)| *minor)?;
+    let interpreter = format!("/usr/bin/python3.{minor}");
+    Some((interpreter, upstream(version).replace('~', "")))
+}
+
+/// Names that count as satisfied for what is added to a base without dpkg: what such a base can do
+/// without, libraries excepted.
+pub fn omitted_by_additions() -> BTreeSet<String> {
+    let names = OMITTED.iter().map(|it| it.name);
+    names
+        .filter(|name| !name.starts_with("lib"))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The version without epoch and Debian revision (Policy 5.6.12).
@@ -274,12 +260,14 @@ mod tests {
 0700 65532:65532 home/nonroot/
 0777 lib -> usr/lib
 1777 run/lock/
+0777 sbin -> usr/sbin
 1777 tmp/
 0755 usr/bin/python3.13 4 bytes
 0644 usr/lib/locale/C.utf8/LC_CTYPE 0 bytes
 0644 usr/lib/os-release 10 bytes
 0644 usr/lib/python3.13/os.py 0 bytes
 0777 usr/local/man -> share/man
+0755 usr/sbin/ldconfig 4 bytes
 0644 usr/share/base-passwd/group.master 26 bytes
 0644 usr/share/base-passwd/passwd.master 32 bytes
 0644 usr/share/ca-certificates/README 14 bytes
@@ -354,31 +342,6 @@ mod tests {
     }
 
     #[test]
-    fn suites_and_where_they_are() {
-        let base = Base::of("bookworm").unwrap();
-        let urls: Vec<_> = base
-            .suites()
-            .into_iter()
-            .map(|suite| {
-                format!(
-                    "{}/dists/{}",
-                    suite.archive.url("http://mirror/debian/"),
-                    suite.name
-                )
-            })
-            .collect();
-        assert_eq!(
-            urls,
-            [
-                "http://mirror/debian/dists/bookworm",
-                "http://mirror/debian/dists/bookworm-updates",
-                "http://mirror/debian-security/dists/bookworm-security",
-            ]
-        );
-        assert_eq!(Base::of("sid"), None);
-    }
-
-    #[test]
     fn facts_come_from_versions() {
         let facts = |python, glibc| {
             let chosen = [
@@ -402,6 +365,15 @@ mod tests {
             Base::of("trixie").unwrap().facts([("libc6", "2.41-1")]),
             None
         );
+        assert_eq!(Base::of("sid"), None);
+        let added = [
+            ("python3.11", "3.11.2-6"),
+            ("python3-minimal", "3.13.5-1"),
+            ("python3.13", "3.13.5-2"),
+        ];
+        let expect = ("/usr/bin/python3.13".to_owned(), "3.13.5".to_owned());
+        assert_eq!(python(added), Some(expect));
+        assert_eq!(python([("python3.13-minimal", "3.13.5-2")]), None);
     }
 
     #[test]

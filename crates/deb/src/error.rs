@@ -200,6 +200,15 @@ pub enum ValueError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub u64);
 
+impl Moment {
+    /// `20251122T081300Z`, as mirrors of the past have it in their addresses.
+    pub fn compact(self) -> String {
+        let (year, month, day) = crate::date::civil(self.0 / 86_400);
+        let (hour, minute, second) = (self.0 / 3600 % 24, self.0 / 60 % 60, self.0 % 60);
+        format!("{year}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+    }
+}
+
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = crate::date::civil(self.0 / 86_400);

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use oci::{Content, Entry, Kind, Tree, TreePath};
 
 use crate::error::Error;
+use crate::ground::Ground;
 use crate::postinst::{self, Warning};
-use crate::status::{self, Database, Record};
-use crate::{Unpacked, hardlinks};
+use crate::status::{self, Record};
+use crate::{Unpacked, alternatives, hardlinks, loader_cache};
 
 /// What packages come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,16 +21,16 @@ pub struct Assembled {
     pub warnings: Vec<Warning>,
 }
 
-/// Puts `packages` into one tree, on top of a base that has none of them. Their order does not
-/// matter.
-pub fn install(packages: Vec<Unpacked>, database: &Database) -> Result<Assembled, Error> {
-    install_without(packages, database, |_, _| false)
+/// Puts `packages` into one tree, on top of `ground`, which has none of them. Their order does not
+/// matter. They were unpacked for its [`Ground::usr`].
+pub fn install(packages: Vec<Unpacked>, ground: &Ground) -> Result<Assembled, Error> {
+    install_without(packages, ground, |_, _| false)
 }
 
 /// As [`install`], without the files for whose package and path `is_left_out` says so.
 pub(crate) fn install_without(
     mut packages: Vec<Unpacked>,
-    database: &Database,
+    ground: &Ground,
     is_left_out: impl Fn(&str, &TreePath) -> bool,
 ) -> Result<Assembled, Error> {
     packages.sort_by(|a, b| (&a.name, &a.architecture).cmp(&(&b.name, &b.architecture)));
@@ -39,6 +40,7 @@ pub(crate) fn install_without(
     };
     let mut records = Vec::new();
     for package in &mut packages {
+        ground.settle(package)?;
         let mut files = std::mem::take(&mut package.tree);
         let mut paths: Vec<_> = files.iter().map(|(path, _)| path.clone()).collect();
         paths.retain(|path| {
@@ -55,16 +57,21 @@ pub(crate) fn install_without(
     }
     let Merge { mut tree, .. } = merge;
     hardlinks::settle(&mut tree);
-    let mut warnings = Vec::new();
+    let (mut warnings, mut brought) = (Vec::new(), Vec::new());
     for package in &packages {
-        warnings.extend(postinst::configure(package, &mut tree)?);
+        let done = postinst::configure(package, &mut tree, ground)?;
+        warnings.extend(done.warning);
+        let origin = package.origin();
+        brought.extend(done.alternatives.into_iter().map(|it| (it, origin.clone())));
     }
+    alternatives::apply(brought, &mut tree, ground)?;
+    loader_cache::write(&mut tree, ground)?;
     let records: Vec<_> = packages
         .iter()
         .zip(records)
         .map(|(package, paths)| Record { package, paths })
         .collect();
-    status::write(database, &records, &mut tree)?;
+    status::write(&ground.database, &records, &mut tree)?;
     Ok(Assembled { tree, warnings })
 }
 
@@ -173,7 +180,7 @@ mod tests {
     use testkit::DebBuilder;
 
     fn all(debs: &[DebBuilder]) -> Result<Assembled, Error> {
-        install(debs.iter().map(unpack).collect(), &Database::StatusD)
+        install(debs.iter().map(unpack).collect(), &Ground::bare())
     }
 
     fn files(debs: &[DebBuilder]) -> Vec<String> {
@@ -238,8 +245,7 @@ mod tests {
     #[test]
     fn scripts_that_do_more_are_named() {
         let usual = deb("usual").postinst("#!/bin/sh\nset -e\nldconfig\n");
-        let more =
-            deb("more").postinst("#!/bin/sh\nupdate-alternatives --install a b c 1\nadduser x\n");
+        let more = deb("more").postinst("#!/bin/sh\nupdate-alternatives --set a b\nadduser x\n");
         let warnings = all(&[usual, more]).unwrap().warnings;
         assert_eq!(warnings.len(), 1);
         insta::assert_snapshot!(warnings[0], @"more 1 has an installation script that was not run; it uses `update-alternatives`, `adduser`");

@@ -61,7 +61,9 @@ pub(crate) const LEFT_OUT: &[LeftOut] = &[
     left_out("base-passwd", "usr/sbin/", "needs libselinux1"),
     left_out("ca-certificates", "usr/sbin/", "a shell script"),
     left_out("libc-bin", "usr/bin/", "tools of a shell user"),
-    left_out("libc-bin", "usr/sbin/", "ldconfig and its like"),
+    // ldconfig stays: `ctypes.util.find_library` asks it.
+    left_out("libc-bin", "usr/sbin/iconvconfig", "a tool of a shell user"),
+    left_out("libc-bin", "usr/sbin/zic", "a tool of a shell user"),
     left_out("openssl", "usr/bin/", "tools of a shell user"),
     left_out("openssl", "usr/lib/ssl/misc/", "perl scripts"),
     left_out("python3-minimal", "usr/bin/py3*", "for package scripts"),

@@ -9,7 +9,9 @@ use std::path::Path;
 
 use oci::{Content, Entry, Kind, Tree, TreePath};
 
+use crate::alternatives::{self, Alternative};
 use crate::error::Error;
+use crate::ground::Ground;
 use crate::{Unpacked, script};
 
 /// What is done for a package. A `*` in the name stands for digits, which replace every `*` of the
@@ -20,7 +22,7 @@ struct Row {
 }
 
 enum Action {
-    /// Unless something is there: a directory with its mode and group.
+    /// Unless something is there, in the image or in the tree: a directory with its mode and group.
     Directory(&'static str, u32, u32),
     /// A symbolic link, in place of an empty directory if there is one.
     Link(&'static str, &'static str),
@@ -184,8 +186,21 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Does in `tree` what the script of `package` would have done; a warning where that is unknown.
-pub(crate) fn configure(package: &Unpacked, tree: &mut Tree) -> Result<Option<Warning>, Error> {
+/// What came of a script.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    /// Where it would have done more.
+    pub(crate) warning: Option<Warning>,
+    /// To be made once all packages are there.
+    pub(crate) alternatives: Vec<Alternative>,
+}
+
+/// Does in `tree` what the script of `package` would have done, as far as that is known.
+pub(crate) fn configure(
+    package: &Unpacked,
+    tree: &mut Tree,
+    ground: &Ground,
+) -> Result<Done, Error> {
     let found = TABLE
         .iter()
         .find_map(|row| Some((row, star(row.package, &package.name)?)));
@@ -193,23 +208,28 @@ pub(crate) fn configure(package: &Unpacked, tree: &mut Tree) -> Result<Option<Wa
         let mut run = Run {
             package,
             tree,
+            ground,
             digits,
         };
         row.actions
             .iter()
             .try_for_each(|action| run.action(action))?;
-        return Ok(None);
+        return Ok(Done::default());
     }
-    let commands = package
-        .postinst
-        .as_deref()
-        .map(script::changes)
-        .unwrap_or_default();
-    Ok((!commands.is_empty()).then(|| Warning {
-        package: package.name.clone(),
-        version: package.version.clone(),
-        commands,
-    }))
+    let script = package.postinst.as_deref().unwrap_or_default();
+    let mut commands = script::changes(script);
+    let alternatives = alternatives::installed_by(script);
+    if alternatives.is_some() {
+        commands.retain(|command| command != "update-alternatives");
+    }
+    Ok(Done {
+        warning: (!commands.is_empty()).then(|| Warning {
+            package: package.name.clone(),
+            version: package.version.clone(),
+            commands,
+        }),
+        alternatives: alternatives.unwrap_or_default(),
+    })
 }
 
 /// The digits that `*` stands for; empty where there is no `*`.
@@ -224,6 +244,7 @@ fn star<'a>(pattern: &str, name: &'a str) -> Option<&'a str> {
 struct Run<'a> {
     package: &'a Unpacked,
     tree: &'a mut Tree,
+    ground: &'a Ground,
     digits: &'a str,
 }
 
@@ -250,6 +271,9 @@ impl Run<'_> {
             }
             Link(path, target) => {
                 let path = self.path(path)?;
+                if self.ground.keeps(path.as_str()) {
+                    return Ok(());
+                }
                 self.make_way(&path)?;
                 self.tree.replace(path, Entry::symlink(target, &origin))?;
                 Ok(())
@@ -264,7 +288,7 @@ impl Run<'_> {
 
     fn add(&mut self, path: &str, entry: Entry) -> Result<(), Error> {
         let path = self.path(path)?;
-        if self.tree.get(&path).is_none() {
+        if self.tree.get(&path).is_none() && !self.ground.keeps(path.as_str()) {
             self.tree.insert(path, entry)?;
         }
         Ok(())

@@ -55,6 +55,15 @@ impl Release {
         })
     }
 
+    /// The same of a flat repository, which has one list for all.
+    pub fn flat_packages(&self) -> Option<(String, ReleaseFile)> {
+        [".xz", ".gz", ""].iter().find_map(|compression| {
+            let path = format!("Packages{compression}");
+            let file = self.file(&path).or_else(|| self.file(&format!("./{path}")));
+            file.map(|file| (path, *file))
+        })
+    }
+
     /// Where to fetch the file at `path`, below the suite's directory: by its hash where the archive
     /// has that, so that it fits this release file even while the mirror is updated.
     pub fn fetch_path(&self, path: &str) -> Option<String> {

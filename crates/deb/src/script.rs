@@ -7,16 +7,14 @@
 
 use crate::shell::{Token, lex};
 
-/// Commands with nothing to do in an image that was never another version, never boots, and has
-/// neither dpkg nor a cache of libraries.
+/// Commands with nothing to do in an image that was never another version and never boots.
 const HARMLESS: [&str; 8] = [
     // The shell's own.
     ": [ [[ test true false set exit return shift break continue local export readonly unset umask",
     "trap cd read command which type echo printf",
     // dpkg's own, and its questions.
     "dpkg dpkg-query dpkg-trigger dpkg-maintscript-helper dpkg-vendor",
-    // The loader finds libraries in its default directories without a cache; byte code is made when
-    // a module is first imported.
+    // The loader's cache is made by `loader_cache`; byte code is made when a module is first imported.
     "ldconfig py3compile pycompile pypy3compile py3clean pyclean py3versions",
     // There is no init system in an image.
     "deb-systemd-helper deb-systemd-invoke systemctl systemd-tmpfiles invoke-rc.d update-rc.d \

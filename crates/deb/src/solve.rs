@@ -132,7 +132,17 @@ impl<'a> Solver<'a> {
             return Ok(None);
         };
         let candidates = self.candidates(&clause, state)?;
-        Ok(Some((clause, candidates)))
+        match (&clause.from, &clause.dependency.alternatives[..]) {
+            // Which of them is meant is not for us to guess, nor is it for apt.
+            (None, [wanted]) if self.universe.get(&wanted.name).is_none() => {
+                let name = |n: &usize| self.universe.package(*n).name.clone();
+                Err(SolveError::Virtual {
+                    wanted: wanted.to_string(),
+                    providers: candidates.iter().map(name).collect(),
+                })
+            }
+            _ => Ok(Some((clause, candidates))),
+        }
     }
 
     fn choose(&self, n: usize, clause: &Clause, state: &mut State<'a>) -> Result<(), SolveError> {

@@ -144,8 +144,8 @@ fn stanza(control: &Stanza) -> String {
 mod tests {
     use super::*;
     use crate::control::Stanzas;
-    use crate::install;
     use crate::testing::{path, text, unpack};
+    use crate::{Ground, install};
     use testkit::DebBuilder;
 
     fn packages() -> Vec<Unpacked> {
@@ -160,6 +160,13 @@ mod tests {
         vec![unpack(&library), unpack(&data)]
     }
 
+    fn on(database: Database) -> Ground {
+        Ground {
+            database,
+            ..Ground::bare()
+        }
+    }
+
     fn read(text: &str) -> Vec<Stanza> {
         Stanzas::new(text.as_bytes(), "status")
             .collect::<Result<_, _>>()
@@ -168,7 +175,7 @@ mod tests {
 
     #[test]
     fn status_d_is_read_back_as_control_files() {
-        let tree = install(packages(), &Database::StatusD).unwrap().tree;
+        let tree = install(packages(), &Ground::bare()).unwrap().tree;
         let stanzas = read(&text(&tree, "var/lib/dpkg/status.d/libx1"));
         assert_eq!(stanzas.len(), 1);
         let mut fields: Vec<_> = stanzas[0].fields().collect();
@@ -190,7 +197,7 @@ mod tests {
     fn the_status_of_a_base_is_added_to() {
         let old = "Package: dpkg\nStatus: install ok installed\nVersion: 1\n\n\n";
         let database = Database::Status(old.as_bytes().to_vec());
-        let tree = install(packages(), &database).unwrap().tree;
+        let tree = install(packages(), &on(database)).unwrap().tree;
         let status = text(&tree, "var/lib/dpkg/status");
         let names: Vec<_> = read(&status)
             .iter()
@@ -214,7 +221,7 @@ mod tests {
 
     #[test]
     fn an_empty_status_begins_with_a_package() {
-        let tree = install(packages(), &Database::Status(Vec::new()))
+        let tree = install(packages(), &on(Database::Status(Vec::new())))
             .unwrap()
             .tree;
         assert!(text(&tree, "var/lib/dpkg/status").starts_with("Package: libx1\n"));

@@ -17,6 +17,14 @@ pub enum SolveError {
         /// Why each of its alternatives fails.
         unmet: Vec<Unmet>,
     },
+    /// A virtual package was wanted by name, and several packages provide it.
+    #[error("{wanted} is no package, but provided by several: {}", .providers.join(", "))]
+    Virtual {
+        /// What was wanted.
+        wanted: String,
+        /// Names of the packages that provide it, the one that a dependency would get first.
+        providers: Vec<String>,
+    },
     /// A package has a field that cannot be read.
     #[error("{package} {version}: field `{field}`")]
     Malformed {

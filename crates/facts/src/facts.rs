@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::finder::Finder;
-use crate::records::Records;
 use crate::search::Variables;
 use crate::view::View;
-use crate::{Error, Libc, Os, Python, Scan, libc, path};
+use crate::{Dpkg, Error, Libc, Os, Python, Scan, libc, view};
 
 /// What a base image tells. What it does not tell is None.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
@@ -18,18 +17,8 @@ pub struct Facts {
     /// The Pythons, the one that `python3` means in a container first. One whose exact version the
     /// image does not tell is left out, and so is every implementation but CPython.
     pub pythons: Vec<Python>,
-    /// Where dpkg's records are, if there are any.
-    pub dpkg: Option<DpkgDatabase>,
-}
-
-/// The form of dpkg's records.
-#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum DpkgDatabase {
-    /// One file for all packages: `/var/lib/dpkg/status`.
-    Status,
-    /// One file for each package, in `/var/lib/dpkg/status.d`, as images without dpkg have it.
-    StatusD,
+    /// What dpkg's records say and packages that are added depend on, if there are records.
+    pub dpkg: Option<Dpkg>,
 }
 
 impl Facts {
@@ -48,7 +37,8 @@ impl Facts {
 pub fn facts(env: &[String], layers: &[Scan]) -> Result<Facts, Error> {
     let view = View::new(layers)?;
     let variables = Variables::new(env);
-    let (dpkg, database) = dpkg(&view);
+    let dpkg = Dpkg::of(&view, |path| view::is_directory(layers, path));
+    let versions = dpkg.as_ref().map(Dpkg::versions).unwrap_or_default();
     let apk = ["lib/apk/db/installed", "usr/lib/apk/db/installed"]
         .into_iter()
         .find_map(|path| view.records(path).cloned())
@@ -56,7 +46,7 @@ pub fn facts(env: &[String], layers: &[Scan]) -> Result<Facts, Error> {
     let finder = Finder {
         view: &view,
         variables: &variables,
-        dpkg: &dpkg,
+        dpkg: &versions,
         apk: &apk,
     };
     let found = finder.all();
@@ -64,26 +54,8 @@ pub fn facts(env: &[String], layers: &[Scan]) -> Result<Facts, Error> {
     let os = ["etc/os-release", "usr/lib/os-release"];
     Ok(Facts {
         os: os.into_iter().find_map(|path| view.text(path)).map(Os::new),
-        libc: libc::of_loader(&view, &dpkg, &apk, loader),
+        libc: libc::of_loader(&view, &versions, &apk, loader),
         pythons: found.into_iter().map(|found| found.python).collect(),
-        dpkg: database,
+        dpkg,
     })
-}
-
-/// dpkg's records in either form.
-fn dpkg(view: &View) -> (Records, Option<DpkgDatabase>) {
-    const DIRECTORY: &str = "var/lib/dpkg/status.d";
-    let whole = view.records("var/lib/dpkg/status");
-    if let Some(records) = whole.filter(|records| !records.is_empty()) {
-        return (records.clone(), Some(DpkgDatabase::Status));
-    }
-    let files = view.names_in(DIRECTORY).into_iter();
-    let parts: Vec<&Records> = files
-        .filter_map(|name| view.records(&path::join(DIRECTORY, name)))
-        .collect();
-    let database = match parts[..] {
-        [] => whole.map(|_| DpkgDatabase::Status),
-        _ => Some(DpkgDatabase::StatusD),
-    };
-    (parts.into_iter().flat_map(Clone::clone).collect(), database)
 }

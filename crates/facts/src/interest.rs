@@ -12,6 +12,10 @@ pub(crate) enum Interest {
     Binary,
     /// A small text, kept as it is.
     Text,
+    /// That it is there.
+    Name,
+    /// A small file, kept as it is.
+    Bytes,
     /// The header fields of a Python package.
     Metadata,
     /// Records of dpkg.
@@ -34,7 +38,9 @@ pub(crate) fn in_file(path: &str) -> Interest {
         "status" if directory == "var/lib/dpkg" => Interest::Dpkg,
         _ if directory == "var/lib/dpkg/status.d" && !name.ends_with(".md5sums") => Interest::Dpkg,
         "installed" if matches!(directory, "lib/apk/db" | "usr/lib/apk/db") => Interest::Apk,
+        "ld.so.cache" if directory == "etc" => Interest::Bytes,
         _ if executable(name).is_some() || is_library(name) => Interest::Binary,
+        _ if path.starts_with("etc/") => Interest::Name,
         _ => Interest::Nothing,
     }
 }
@@ -115,6 +121,9 @@ mod tests {
             ("usr/include/python3.11/patchlevel.h", Interest::Text),
             ("usr/include/tcl8.6/patchlevel.h", Interest::Nothing),
             ("etc/os-release", Interest::Text),
+            ("etc/ld.so.cache", Interest::Bytes),
+            ("etc/ld.so.conf.d/libc.conf", Interest::Name),
+            ("usr/etc/x", Interest::Nothing),
             ("root/.pyenv/version", Interest::Text),
             ("usr/share/version", Interest::Nothing),
             ("var/lib/dpkg/status", Interest::Dpkg),

@@ -5,6 +5,7 @@
 //! the scans of an image's layers on top of each other, as image-spec `layer.md` says, and looks.
 
 mod binary;
+mod dpkg;
 mod elf;
 mod error;
 mod facts;
@@ -36,8 +37,9 @@ mod layout_tests;
 #[cfg(test)]
 mod testing;
 
+pub use dpkg::{Dpkg, DpkgDatabase};
 pub use error::{EntryFault, Error, HeaderFault};
-pub use facts::{DpkgDatabase, Facts, facts};
+pub use facts::{Facts, facts};
 pub use libc::Libc;
 pub use os::Os;
 pub use package::Package;

@@ -70,6 +70,13 @@ impl RecordReader {
     }
 }
 
+/// The packages of a whole text.
+pub(crate) fn records(manager: Manager, text: &str) -> Records {
+    let mut reader = RecordReader::new(manager);
+    text.lines().for_each(|line| reader.line(line));
+    reader.finish()
+}
+
 fn is_of_interest(name: &str) -> bool {
     let python = name.strip_prefix("lib").unwrap_or(name);
     let python = python.strip_prefix("python").unwrap_or_default();
@@ -83,10 +90,8 @@ mod tests {
     use super::*;
 
     fn check(manager: Manager, text: &str) -> Vec<String> {
-        let mut reader = RecordReader::new(manager);
-        text.lines().for_each(|line| reader.line(line));
-        let records = reader.finish().into_iter();
-        records
+        records(manager, text)
+            .into_iter()
             .map(|(name, version)| format!("{name} {version}"))
             .collect()
     }

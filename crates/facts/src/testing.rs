@@ -167,7 +167,7 @@ pub(crate) fn show(env: &[&str], layers: &[Layer]) -> String {
         writeln!(out, "{libc}").unwrap();
     }
     if let Some(dpkg) = &facts.dpkg {
-        writeln!(out, "{dpkg:?}").unwrap();
+        writeln!(out, "{:?}", dpkg.database).unwrap();
     }
     for python in &facts.pythons {
         let flag = if python.free_threaded {

@@ -10,6 +10,10 @@ use crate::records::{Manager, RecordReader, Records};
 
 /// Bytes of a small text: `os-release`, `pyvenv.cfg`, `patchlevel.h`.
 const MAX_SMALL: usize = 256 << 10;
+/// Bytes of the loader's cache. That of a desktop has some 150 KiB.
+const MAX_CACHE: usize = 4 << 20;
+/// Bytes of dpkg's records. Those of a desktop have some 5 MiB.
+const MAX_STATUS: usize = 32 << 20;
 
 /// What is kept of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +22,10 @@ pub(crate) enum Content {
     Nothing,
     Binary(Binary),
     Text(String),
+    Bytes(Vec<u8>),
     /// Header fields of METADATA or PKG-INFO.
     Header(Header),
+    /// Of apk.
     Records(Records),
 }
 
@@ -30,6 +36,7 @@ impl Content {
             Self::Nothing => 0,
             Self::Binary(_) => size_of::<Binary>(),
             Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
             Self::Header(header) => header.weight(),
             Self::Records(records) => records
                 .iter()
@@ -43,7 +50,9 @@ impl Content {
 #[derive(Debug)]
 pub(crate) enum BodyReader {
     Binary(BinaryScan),
-    Small(Vec<u8>),
+    /// A text with what it may have at most.
+    Small(Vec<u8>, usize),
+    Bytes(Vec<u8>),
     Header(Lines, Header),
     Records(Lines, RecordReader),
 }
@@ -51,14 +60,17 @@ pub(crate) enum BodyReader {
 impl BodyReader {
     /// None where a body does not matter.
     pub(crate) fn new(interest: Interest) -> Option<Self> {
-        let records = |manager| Some(Self::Records(Lines::default(), RecordReader::new(manager)));
         match interest {
-            Interest::Nothing => None,
+            Interest::Nothing | Interest::Name => None,
             Interest::Binary => Some(Self::Binary(BinaryScan::default())),
-            Interest::Text => Some(Self::Small(Vec::new())),
+            Interest::Text => Some(Self::Small(Vec::new(), MAX_SMALL)),
+            Interest::Dpkg => Some(Self::Small(Vec::new(), MAX_STATUS)),
+            Interest::Bytes => Some(Self::Bytes(Vec::new())),
             Interest::Metadata => Some(Self::Header(Lines::default(), Header::default())),
-            Interest::Dpkg => records(Manager::Dpkg),
-            Interest::Apk => records(Manager::Apk),
+            Interest::Apk => {
+                let reader = RecordReader::new(Manager::Apk);
+                Some(Self::Records(Lines::default(), reader))
+            }
         }
     }
 
@@ -68,13 +80,8 @@ impl BodyReader {
                 scan.feed(part);
                 Ok(Wants::More)
             }
-            Self::Small(text) => {
-                if text.len() + part.len() > MAX_SMALL {
-                    return Err(EntryFault::Large { limit: MAX_SMALL });
-                }
-                text.extend_from_slice(part);
-                Ok(Wants::More)
-            }
+            Self::Small(text, limit) => append(text, part, *limit),
+            Self::Bytes(bytes) => append(bytes, part, MAX_CACHE),
             Self::Header(lines, header) => {
                 let wants = lines.feed(part, |line| header.line(line))?;
                 header.check_size()?;
@@ -90,7 +97,8 @@ impl BodyReader {
     pub(crate) fn finish(self) -> Content {
         match self {
             Self::Binary(scan) => Content::Binary(scan.finish()),
-            Self::Small(text) => Content::Text(String::from_utf8_lossy(&text).into_owned()),
+            Self::Bytes(bytes) => Content::Bytes(bytes),
+            Self::Small(text, _) => Content::Text(String::from_utf8_lossy(&text).into_owned()),
             Self::Header(lines, mut header) => {
                 if let Some(line) = lines.finish() {
                     header.line(&line);
@@ -105,4 +113,12 @@ impl BodyReader {
             }
         }
     }
+}
+
+fn append(kept: &mut Vec<u8>, part: &[u8], limit: usize) -> Result<Wants, EntryFault> {
+    if kept.len() + part.len() > limit {
+        return Err(EntryFault::Large { limit });
+    }
+    kept.extend_from_slice(part);
+    Ok(Wants::More)
 }

@@ -53,6 +53,11 @@ impl View {
         self.nodes.keys().map(String::as_str)
     }
 
+    /// The same with what is there.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (&str, &Node)> {
+        self.nodes.iter().map(|(path, node)| (path.as_str(), node))
+    }
+
     /// What is known in `directory`, which has no links in it: names, sorted.
     pub(crate) fn names_in(&self, directory: &str) -> Vec<&str> {
         let mut names: Vec<&str> = self
@@ -120,6 +125,13 @@ impl View {
         }
     }
 
+    pub(crate) fn bytes(&self, path: &str) -> Option<&[u8]> {
+        match &self.file(path)?.content {
+            Content::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     pub(crate) fn header(&self, path: &str) -> Option<&Header> {
         match &self.file(path)?.content {
             Content::Header(header) => Some(header),
@@ -151,6 +163,20 @@ impl View {
         let paths = self.nodes.range(prefix.clone()..);
         paths.map_while(move |(path, _)| path.strip_prefix(&prefix))
     }
+}
+
+/// Whether the image of `layers` has a directory at `path`, which has no links in it.
+pub(crate) fn is_directory(layers: &[Scan], path: &str) -> bool {
+    let hash = PathHash::of(path.as_bytes());
+    for layer in layers.iter().rev() {
+        if layer.directories.contains(hash) {
+            return true;
+        }
+        if hides(layer, path, &Node::Directory) {
+            return false;
+        }
+    }
+    path.is_empty()
 }
 
 /// Whether `layer` takes away what lower layers have at `path`.

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use globset::{GlobBuilder, GlobMatcher};
 use oci::{Content, Digest, Entry, HashingWriter, Source, Tree};
@@ -12,13 +12,16 @@ use crate::diagnostics::{Failure, IoContext};
 use crate::project::App;
 
 /// Never part of an application, whatever the lists say not.
-const ALWAYS: &[&str] = &[
-    "**/__pycache__",
-    "**/*.pyc",
-    "**/.git",
-    "**/.venv",
-    "**/.DS_Store",
-];
+static NEVER: LazyLock<Patterns> = LazyLock::new(|| {
+    Patterns::new([
+        "**/__pycache__",
+        "**/*.pyc",
+        "**/.git",
+        "**/.venv",
+        "**/.DS_Store",
+    ])
+    .expect("patterns that are tested")
+});
 
 /// One file as it is now.
 #[derive(Debug, Clone)]
@@ -48,12 +51,7 @@ pub(crate) fn files(directory: &Path, app: &App) -> Result<Vec<AppFile>, Failure
         } else {
             format!("{source}/")
         },
-        excluded: Patterns::new(
-            ALWAYS
-                .iter()
-                .copied()
-                .chain(app.exclude.iter().map(String::as_str)),
-        )?,
+        excluded: Patterns::new(app.exclude.iter().map(String::as_str))?,
     };
     let mut files = Vec::new();
     walk.visit(&root, "", &mut files)?;
@@ -156,7 +154,8 @@ impl Walk<'_> {
             }
             return Ok(());
         }
-        if self.excluded.matches(relative)
+        if NEVER.matches(relative)
+            || self.excluded.matches(relative)
             || self.ignored.matches(&format!("{}{relative}", self.prefix))
         {
             return Ok(());

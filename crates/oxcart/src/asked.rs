@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::base;
 use crate::lock::Lock;
 use crate::project::{Base, Dependencies, Project, Versions};
+use crate::project_wheel;
 use crate::registries::Registries;
 
 /// Whether `lock` says what `project` asks for, on every one of `platforms`; where not, on which and
@@ -57,6 +58,19 @@ pub(crate) async fn asked(
         text = json!([inputs.fingerprint(), secretless(&dependencies.indexes)]);
         (any, are_locked) = (!inputs.is_empty(), inputs.are_locked());
         policies = self::policies(dependencies);
+        if !dependencies.policies.build_from_source.is_empty() {
+            policies["formats"] = json!(inputs.format_options());
+        }
+        if dependencies.project.is_some() {
+            // What the backend needs is locked; the sources that it builds are not.
+            let system = backend::BuildSystem::read(&project.directory, "the project")?;
+            policies["project"] = json!([
+                project_wheel::name(&project.directory)?.to_string(),
+                system.requires,
+                system.backend
+            ]);
+            any = true;
+        }
     }
     let mut asked = json!({
         "base": project.base.to_string(),
@@ -73,6 +87,9 @@ pub(crate) async fn asked(
                 .is_some_and(|it| it.reuse_base)
         );
     }
+    if let Some(debian) = project.debian.asked().filter(|_| takes_debs(project)) {
+        asked["debian"] = debian;
+    }
     if policies != json!({}) {
         asked["policies"] = policies;
     }
@@ -81,6 +98,11 @@ pub(crate) async fn asked(
         any,
         are_locked,
     })
+}
+
+/// Whether Debian packages are chosen at all.
+fn takes_debs(project: &Project) -> bool {
+    matches!(project.base, Base::Debian(_)) || !project.system.is_empty()
 }
 
 /// What of a platform's dependencies is not as it is by default.
@@ -100,6 +122,7 @@ fn policies(dependencies: &Dependencies) -> serde_json::Value {
         ("overrides", &own.overrides),
         ("exclude", &own.exclude),
         ("no-binary", &own.no_binary),
+        ("build-from-source", &own.build_from_source),
     ] {
         if !texts.is_empty() {
             policies[key] = json!(sorted(texts));
@@ -112,6 +135,9 @@ fn policies(dependencies: &Dependencies) -> serde_json::Value {
         if is_set {
             policies[key] = json!(true);
         }
+    }
+    if own.prefer_binary && !own.build_from_source.is_empty() {
+        policies["prefer-binary"] = json!(true);
     }
     for (name, url) in &own.sources {
         policies["sources"][name] = json!(crate::fetch::without_secrets(url));

@@ -24,13 +24,14 @@ use crate::progress::Progress;
 use crate::project::{Dependencies, Project};
 use crate::registries::Registries;
 use crate::store::Store;
+use crate::system;
 
 /// Layers that are looked into at a time.
 const PARALLEL: usize = 4;
 /// Chunks of a layer that wait to be looked into.
 const AHEAD: usize = 16;
 /// The version of what is kept; another one is looked for again.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A base image on one platform, and what is in it.
 #[derive(Debug)]
@@ -97,6 +98,7 @@ impl Bases<'_> {
                 content: String::from_utf8(config).ok(),
                 ..locked(parsed.config())?
             },
+            dpkg: None,
             layers: base.layers().to_vec(),
         };
         let facts = match self.known(&image.manifest.digest) {
@@ -183,6 +185,43 @@ impl Bases<'_> {
             self.store.put_document(bytes)?;
         }
         Ok(oci::Base::parse(&manifest, &config)?)
+    }
+
+    /// Has in the store the document of what `[system]` packages depend on, reading the base's layers
+    /// again where it is not there.
+    pub(crate) async fn dpkg(
+        &self,
+        location: &Location,
+        image: &LockedImage,
+    ) -> anyhow::Result<()> {
+        let Some(locked) = &image.dpkg else {
+            return Ok(());
+        };
+        if self.store.document(&locked.digest).is_some() {
+            return Ok(());
+        }
+        let base = self.documents(location, image).await?;
+        let facts = if let Some(facts) = self.known(&image.manifest.digest) {
+            facts
+        } else {
+            let place = self.pinned(location, image)?;
+            let manifest = place.document(&image.manifest.descriptor()).await;
+            let manifest = manifest.map_err(|error| moved(&place, image, error))?;
+            let manifest = manifest.parsed()?;
+            self.look(&place, &manifest, &base, image).await?
+        };
+        let found = facts
+            .dpkg
+            .as_ref()
+            .map(|dpkg| system::keep(dpkg, self.store));
+        if found.transpose()?.as_ref() == Some(locked) {
+            return Ok(());
+        }
+        Err(Failure::new(
+            "the base image's records of packages are not read as they were when they were locked",
+        )
+        .hint("run `oxcart lock`")
+        .into())
     }
 
     /// Has the layers of a base that is locked in the store.

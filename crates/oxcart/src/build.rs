@@ -10,8 +10,9 @@ use std::time::Instant;
 use oci::layer::Layer;
 use oci::{Digest, Image, ImageError, ImageSpec, Index, LayerSpec, Platform};
 
+use crate::archives::Mirrors;
 use crate::base::Bases;
-use crate::debian::Mirrors;
+use crate::debian;
 use crate::diagnostics::Failure;
 use crate::fetch::{Download, Fetcher};
 use crate::full_lock::Stated;
@@ -22,6 +23,7 @@ use crate::plan::{Plan, Step};
 use crate::progress::Progress;
 use crate::project::Base;
 use crate::remote::{Home, Remote};
+use crate::sources::Builder;
 use crate::store::{Kept, LayerRecord};
 use crate::vendor::{self, Kind};
 
@@ -125,10 +127,7 @@ pub(crate) fn build(
     seconds: &mut Seconds,
 ) -> anyhow::Result<Built> {
     let start = Instant::now();
-    let jobs = plans
-        .iter()
-        .map(|plan| layers::jobs(workshop.project, plan, workshop.date))
-        .collect::<Result<Vec<_>, _>>()?;
+    let jobs = layers::jobs(workshop.project, plans, workshop.date)?;
     let mut layers = known(
         workshop,
         jobs.iter().flatten(),
@@ -140,7 +139,7 @@ pub(crate) fn build(
         layers.extend(found?);
     }
     let of_bases = base_downloads(workshop, plans, options.blobs);
-    fetch(jobs.iter().flatten(), &layers, of_bases, supplies, options)?;
+    fetch(workshop, &jobs, &layers, of_bases, supplies, options)?;
     let bases = base_images(workshop, plans, supplies.bases, options.blobs);
     let bases = supplies.fetcher.wait(bases)?;
     seconds.fetch = start.elapsed().as_secs_f64();
@@ -166,6 +165,19 @@ pub(crate) fn build(
     Ok(Built { index, images })
 }
 
+/// Those of the wheels that are wanted that are built from sources.
+fn built_from_sources<'a>(
+    jobs: impl Iterator<Item = &'a Job>,
+    wanted: &[Download],
+) -> Vec<&'a LockedWheel> {
+    let wheels = jobs.flat_map(|job| job.step.wheels());
+    let is_wanted = |wheel: &&LockedWheel| {
+        let digest = Some(wheel.sha256.0);
+        wheel.sdist.is_some() && wanted.iter().any(|it| it.digest == digest)
+    };
+    wheels.filter(is_wanted).collect()
+}
+
 /// Has the records of all of `jobs` in the store, but for those that the lock states.
 pub(crate) fn build_unstated(
     workshop: &Workshop<'_>,
@@ -184,13 +196,7 @@ pub(crate) fn build_unstated(
         supplies.stated,
         options.cache,
     );
-    fetch(
-        jobs.iter().flatten(),
-        &layers,
-        Vec::new(),
-        supplies,
-        options,
-    )?;
+    fetch(workshop, &jobs, &layers, Vec::new(), supplies, options)?;
     build_missing(
         workshop,
         &jobs,
@@ -202,19 +208,45 @@ pub(crate) fn build_unstated(
 
 /// Fetches what has to be in the store to build the layers that are not known and to write the blobs
 /// that are wanted.
-fn fetch<'a>(
-    jobs: impl Iterator<Item = &'a Job>,
+fn fetch(
+    workshop: &Workshop<'_>,
+    jobs: &[Vec<Job>],
     known: &Layers,
     of_bases: Vec<Download>,
     supplies: Supplies<'_>,
     options: Options,
 ) -> anyhow::Result<()> {
-    let mut wanted = downloads(jobs, known, supplies.mirrors, options.blobs)?;
+    let jobs = || jobs.iter().flatten();
+    let mut wanted = downloads(jobs(), known, supplies.mirrors, options.blobs)?;
+    let base = &workshop.project.base;
+    // The images whose records Debian packages are added to.
+    let missing = jobs().filter(|job| !known.contains_key(&job.key));
+    let under: Vec<_> = missing
+        .filter_map(|job| match (&job.step, &job.under, base) {
+            (Step::Debian(..), debian::Below::Image(image), Base::Image { location, .. }) => {
+                Some((job.platform, image, location))
+            }
+            _ => None,
+        })
+        .collect();
     if supplies.fetcher.is_offline() {
         // All that is missing is to be told at once.
         wanted.extend(of_bases);
+        for (platform, image, _) in &under {
+            let of_base = vendor::of_base(base, *platform, image);
+            let records = of_base.iter().filter(|it| it.kind == Kind::BaseDpkg);
+            wanted.extend(records.map(vendor::Supply::download));
+        }
     }
+    let builder = Builder::new(supplies.fetcher, supplies.bases.progress);
+    let built = built_from_sources(jobs(), &wanted);
+    supplies.fetcher.wait(builder.have(&built))?;
     supplies.fetcher.all(&wanted)?;
+    for (_, image, location) in under {
+        supplies
+            .fetcher
+            .wait(supplies.bases.dpkg(location, image))?;
+    }
     Ok(())
 }
 
@@ -236,8 +268,7 @@ fn build_missing(
         bar.inc(1);
         Ok((job.key, Had::here(record, LayerState::Built)))
     })?;
-    let new_wheels =
-        |job: &Job| matches!(job.step, Step::Wheels(_)) && !layers.contains_key(&job.key);
+    let new_wheels = |job: &Job| !job.step.wheels().is_empty() && !layers.contains_key(&job.key);
     for jobs in jobs.iter().filter(|jobs| jobs.iter().any(new_wheels)) {
         workshop
             .overlaps(jobs, options.threads)?
@@ -286,6 +317,7 @@ fn base_downloads(workshop: &Workshop<'_>, plans: &[Plan], blobs: Blobs) -> Vec<
                 .into_iter()
                 .filter(move |supply| match supply.kind {
                     Kind::BaseLayer(_) => blobs == Blobs::Written,
+                    Kind::BaseDpkg => false,
                     _ => !is_locked,
                 })
         })
@@ -403,14 +435,15 @@ fn downloads<'a>(
         }
         match &job.step {
             Step::Debian(_, debs) => {
-                for deb in debs {
-                    downloads.push(mirrors.download(deb)?);
+                let below = match &job.under {
+                    debian::Below::Own(below) => &below[..],
+                    debian::Below::Image(_) => &[],
+                };
+                for deb in debs.iter().chain(below) {
+                    downloads.push(mirrors.download(deb, job.platform)?);
                 }
             }
-            Step::Wheels(wheels) => {
-                downloads.extend(wheels.iter().map(LockedWheel::download));
-            }
-            Step::Skeleton | Step::App(_) => {}
+            step => downloads.extend(step.wheels().iter().map(LockedWheel::download)),
         }
     }
     Ok(downloads)

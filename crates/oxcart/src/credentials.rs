@@ -5,14 +5,15 @@
 
 use std::fmt;
 
-use url::{Origin, Url};
+use url::Url;
 
 use crate::netrc::Netrc;
 
 /// The credentials of a project's indexes.
 #[derive(Clone, Default)]
 pub(crate) struct Credentials {
-    servers: Vec<(Origin, Secret)>,
+    /// By the URLs that they are for, which don't hold them any more.
+    servers: Vec<(Url, Secret)>,
     netrc: Netrc,
 }
 
@@ -26,7 +27,7 @@ impl Credentials {
     /// Those that `urls` hold. What is no URL holds none.
     pub(crate) fn of<'a>(urls: impl IntoIterator<Item = &'a str>) -> Self {
         let servers = urls.into_iter().filter_map(|url| {
-            let url = Url::parse(url).ok()?;
+            let mut url = Url::parse(url).ok()?;
             let decoded = |text: &str| {
                 percent_encoding::percent_decode_str(text)
                     .decode_utf8_lossy()
@@ -36,7 +37,8 @@ impl Credentials {
                 user: decoded(url.username()),
                 password: url.password().map(decoded),
             };
-            (!secret.user.is_empty() || secret.password.is_some()).then(|| (url.origin(), secret))
+            let _ = url.set_password(None).and(url.set_username(""));
+            (!secret.user.is_empty() || secret.password.is_some()).then_some((url, secret))
         });
         Self {
             servers: servers.collect(),
@@ -69,8 +71,11 @@ impl Credentials {
 
     fn find(&self, url: &str) -> Option<Secret> {
         let url = Url::parse(url).ok()?;
-        let origin = url.origin();
-        let stated = self.servers.iter().find(|(server, _)| *server == origin);
+        // One server may have several indexes, each with a user of its own: the nearest path counts,
+        // and of equally near ones the first.
+        let of_server = self.servers.iter().rev();
+        let of_server = of_server.filter(|(server, _)| server.origin() == url.origin());
+        let stated = of_server.max_by_key(|(server, _)| common(server, &url));
         let stated = stated.map(|(_, secret)| secret.clone());
         if stated.as_ref().is_some_and(|it| it.password.is_some()) {
             return stated;
@@ -87,13 +92,19 @@ impl Credentials {
     }
 }
 
+/// How many segments two paths begin with alike.
+fn common(a: &Url, b: &Url) -> usize {
+    let segments = a.path().split('/').zip(b.path().split('/'));
+    segments.take_while(|(a, b)| a == b).count()
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
             .entries(
                 self.servers
                     .iter()
-                    .map(|(server, _)| server.ascii_serialization()),
+                    .map(|(server, _)| server.origin().ascii_serialization()),
             )
             .finish()
     }
@@ -111,6 +122,8 @@ mod tests {
         let credentials = Credentials::of([
             "https://us%40er:pass@index.test/simple",
             "https://other.test/",
+            "https://one:1@shared.test/projects/1/simple",
+            "https://two:2@shared.test/projects/2/simple",
         ])
         .and(Credentials::of(["https://two@named.test/"]))
         .with_netrc(Netrc::parse(netrc));
@@ -132,6 +145,15 @@ mod tests {
             Some("Basic dXNAZXI6cGFzcw=="),
         );
         check("https://other.test/a.whl", None);
+    }
+
+    #[test]
+    fn of_several_on_one_server_the_nearest_counts() {
+        let shared =
+            |path: &str, expected| check(&format!("https://shared.test/{path}"), Some(expected));
+        shared("projects/1/files/a.whl", "Basic b25lOjE=");
+        shared("projects/2/files/a.whl", "Basic dHdvOjI=");
+        shared("files/a.whl", "Basic b25lOjE=");
     }
 
     #[test]

@@ -21,8 +21,20 @@ impl Failure {
         }
     }
 
+    /// The same, said of a file.
+    pub(crate) fn of_file(mut self, path: &Path) -> Self {
+        self.message = format!("{}: {}", path.display(), self.message);
+        self
+    }
+
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, where somebody else has a better one.
+    pub(crate) fn without_hint(mut self) -> Self {
+        self.hint = None;
         self
     }
 
@@ -120,6 +132,9 @@ fn hint_of(cause: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = cause.downcast_ref::<deb::Error>() {
         return deb_hint(error).map(str::to_owned);
     }
+    if let Some(error) = cause.downcast_ref::<backend::Error>() {
+        return error.hint().map(str::to_owned);
+    }
     if let Some(error) = cause.downcast_ref::<wheel::Error>() {
         return error.hint().map(str::to_owned);
     }
@@ -151,6 +166,9 @@ fn deb_hint(error: &deb::Error) -> Option<&'static str> {
         deb::Error::Untrusted { .. } | deb::Error::NotSigned { .. } => {
             "use another mirror; for an archive that Debian does not sign, name its keys with [debian] keyring"
         }
+        deb::Error::Deb { .. } => {
+            "the archive's index has its sha256, so the archive has it like this: choose another version with [debian] pin, or leave the package out"
+        }
         _ => return None,
     })
 }
@@ -164,11 +182,14 @@ pub(crate) fn exit_status(error: &anyhow::Error) -> u8 {
             || cause.is::<registry::Error>()
             || cause.is::<registry::ReferenceError>()
             || cause.is::<facts::Error>()
+            || cause.is::<contents::Error>()
+            || cause.is::<anatomy::Error>()
             || cause.is::<oci::LayoutError>()
             || cause.is::<oci::ImageError>()
             || cause.is::<deb::Error>()
             || cause.is::<deb::SolveError>()
             || cause.is::<wheel::Error>()
+            || cause.is::<backend::Error>()
             || cause.is::<oci::layer::EncodeError>()
             || cause.is::<std::io::Error>()
     });

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -26,6 +26,8 @@ use crate::project::Project;
 use crate::store::Store;
 use crate::vendor::{self, Vendored};
 
+/// How long a server may say nothing, in seconds, where `OXCART_HTTP_TIMEOUT` does not say otherwise.
+const PATIENCE: u64 = 30;
 /// Downloads at a time.
 const PARALLEL: usize = 8;
 /// Tries of one request.
@@ -44,6 +46,19 @@ pub(crate) struct Download {
     pub(crate) size: Option<u64>,
     /// What messages call it.
     pub(crate) name: String,
+    pub(crate) if_gone: IfGone,
+}
+
+/// What becomes of a download that its server does not have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum IfGone {
+    /// The failure says so.
+    #[default]
+    Fail,
+    /// It is looked for at this URL.
+    Try(String),
+    /// The failure says this.
+    Say { what: String, hint: String },
 }
 
 impl Download {
@@ -60,7 +75,9 @@ impl Download {
 #[derive(Debug, Clone)]
 pub(crate) struct Fetcher {
     runtime: Arc<Runtime>,
-    client: Client,
+    /// Made for the first request: it reads the system's certificates, of which there are hundreds.
+    client: Arc<OnceLock<Client>>,
+    patience: Duration,
     store: Store,
     progress: Progress,
     credentials: Credentials,
@@ -83,12 +100,7 @@ impl Fetcher {
         store: &Store,
         progress: &Progress,
     ) -> Result<Self, Failure> {
-        let client = Client::builder()
-            .user_agent(concat!("oxcart/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(15))
-            .read_timeout(Duration::from_mins(1))
-            .build()
-            .map_err(|error| Failure::new("the HTTP client cannot start").caused_by(error))?;
+        let patience = patience()?;
         let runtime = Runtime::new()
             .map_err(|error| Failure::new("no threads for the network").caused_by(error))?;
         let credentials = runtime
@@ -96,7 +108,8 @@ impl Fetcher {
             .with_netrc(Netrc::of_environment(progress));
         Ok(Self {
             runtime: Arc::new(runtime),
-            client,
+            client: Arc::default(),
+            patience,
             store: store.clone(),
             progress: progress.clone(),
             credentials,
@@ -118,18 +131,46 @@ impl Fetcher {
         matches!(self.origin, Origin::Offline(_))
     }
 
+    /// Whether the blob needs no network: the store has it, or what is vendored.
+    pub(crate) fn has(&self, digest: &Digest) -> bool {
+        let vendored = match &self.origin {
+            Origin::Offline(vendored) => vendored.as_ref(),
+            Origin::Network => None,
+        };
+        self.store.has_blob(digest) || vendored.is_some_and(|it| it.has(digest))
+    }
+
     /// Every request begins here.
     fn request(&self, method: Method, url: &str) -> Result<RequestBuilder, Failure> {
         match self.origin {
             Origin::Network => Ok(self
                 .credentials
-                .authorise(url, self.client.request(method, url))),
+                .authorise(url, self.client()?.request(method, url))),
             Origin::Offline(_) => Err(vendor::forbidden(&without_secrets(url))),
         }
     }
 
+    fn client(&self) -> Result<&Client, Failure> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = Client::builder()
+            .user_agent(concat!("oxcart/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(15))
+            .read_timeout(self.patience)
+            .build()
+            .map_err(|error| Failure::new("the HTTP client cannot start").caused_by(error))?;
+        // Of two that made one, the first one's is kept.
+        Ok(self.client.get_or_init(|| client))
+    }
+
     fn get(&self, url: &str) -> Result<RequestBuilder, Trouble> {
         self.request(Method::GET, url).map_err(Trouble::Final)
+    }
+
+    /// How long a server may say nothing.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Bytes of bodies received so far.
@@ -256,11 +297,23 @@ impl Fetcher {
         let mut partial = Partial::resume(file, &path, download.digest.is_some())?;
         bar.inc(partial.length);
         let mut attempt = 1;
+        let mut url = &download.url;
         loop {
-            match self.append(download, &mut partial, bar).await {
+            match self.append(url, &mut partial, bar).await {
                 Ok(()) => {}
+                Err(Trouble::Gone(failure)) => match &download.if_gone {
+                    IfGone::Try(other) if other != url => {
+                        url = other;
+                        continue;
+                    }
+                    IfGone::Say { what, hint } => {
+                        let failure = failure.without_hint();
+                        return Err(Failure::new(what).hint(hint).caused_by(failure));
+                    }
+                    IfGone::Try(_) | IfGone::Fail => return Err(failure),
+                },
                 Err(trouble) => {
-                    trouble.wait_or_fail(&download.url, &mut attempt).await?;
+                    trouble.wait_or_fail(url, &mut attempt).await?;
                     continue;
                 }
             }
@@ -289,11 +342,11 @@ impl Fetcher {
     /// Downloads what is missing at the end of `partial`.
     async fn append(
         &self,
-        download: &Download,
+        url: &str,
         partial: &mut Partial<'_>,
         bar: &ProgressBar,
     ) -> Result<(), Trouble> {
-        let mut request = self.get(&download.url)?;
+        let mut request = self.get(url)?;
         if partial.length > 0 {
             request = request.header(RANGE, format!("bytes={}-", partial.length));
         }
@@ -328,16 +381,26 @@ impl Fetcher {
     }
 }
 
-/// The credentials in the URLs of the configuration, then those in requirements files.
+fn patience() -> Result<Duration, Failure> {
+    let Some(text) = std::env::var_os("OXCART_HTTP_TIMEOUT") else {
+        return Ok(Duration::from_secs(PATIENCE));
+    };
+    let text = text.to_string_lossy();
+    match text.parse() {
+        Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
+        _ => Err(Failure::new(format!("OXCART_HTTP_TIMEOUT is `{text}`"))
+            .hint("it is the number of seconds after which a silent server is given up: 30 by default")),
+    }
+}
+
+/// The credentials in the URLs of the configuration, then those in the files that it names.
 async fn credentials(project: &Project) -> Credentials {
     let mut credentials = project.credentials();
     for (_, dependencies) in &project.platforms {
         // What cannot be read is told when it is needed.
         if let Ok(inputs) = Inputs::read(&dependencies.inputs).await {
-            let indexes = inputs.indexes();
-            let urls = indexes.default.iter().chain(&indexes.extra);
-            let urls = urls.chain(&indexes.find_links).map(String::as_str);
-            credentials = credentials.and(Credentials::of(urls));
+            let urls = inputs.locations();
+            credentials = credentials.and(Credentials::of(urls.iter().map(String::as_str)));
         }
     }
     credentials
@@ -433,6 +496,8 @@ fn continues(response: &Response, offset: u64) -> bool {
 enum Trouble {
     /// Trying again may help, after this long where the server said so.
     Passing(anyhow::Error, Option<Duration>),
+    /// The server has nothing there.
+    Gone(Failure),
     Final(Failure),
 }
 
@@ -451,7 +516,7 @@ impl Trouble {
     /// Waits before the next try; an error once there is none left.
     async fn wait_or_fail(self, url: &str, attempt: &mut u32) -> Result<(), Failure> {
         match self {
-            Self::Final(failure) => Err(failure),
+            Self::Final(failure) | Self::Gone(failure) => Err(failure),
             Self::Passing(error, _) if *attempt == TRIES => {
                 Err(Failure::new(format!("cannot fetch {}", without_secrets(url)))
                     .hint("check the network and the address; what is already fetched is kept, and the next run goes on from there")
@@ -501,11 +566,10 @@ fn accepted(response: Response) -> Result<Response, Trouble> {
         "cannot fetch {}",
         without_secrets(response.url().as_str())
     ));
-    let failure = if status == StatusCode::NOT_FOUND {
-        failure.hint("the server no longer has it: `oxcart lock` looks for what it has now")
-    } else {
-        failure
-    };
+    if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) {
+        let hint = "the server no longer has it: `oxcart lock` looks for what it has now";
+        return Err(Trouble::Gone(failure.hint(hint).caused_by(what)));
+    }
     Err(Trouble::Final(failure.caused_by(what)))
 }
 

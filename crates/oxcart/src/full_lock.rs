@@ -69,7 +69,7 @@ impl LockedLayer {
 fn members(job: &Job) -> Vec<String> {
     match &job.step {
         Step::Wheels(_) => job.step.members(),
-        Step::Debian(..) | Step::Skeleton | Step::App(_) => Vec::new(),
+        Step::Debian(..) | Step::Skeleton | Step::Project(..) | Step::App(_) => Vec::new(),
     }
 }
 

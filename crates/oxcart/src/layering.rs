@@ -56,6 +56,7 @@ mod tests {
                 sha256: Hex(Digest::of(name.as_bytes())),
                 size,
                 requested: false,
+                sdist: None,
             })
             .collect()
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use oci::layer::{self, Layer, Options, Output};
-use oci::{Archived, Content, Digest, Encoder, Entry, Kind, SpliceMap, Tree, TreePath};
+use oci::{Archived, Content, Digest, Encoder, Entry, Kind, Platform, SpliceMap, Tree, TreePath};
 use serde_json::{Value, json};
 use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
@@ -20,7 +20,7 @@ use crate::app::{self, AppFile};
 use crate::build::in_parallel;
 use crate::debian;
 use crate::diagnostics::Failure;
-use crate::lock::{LockedEnvironment, LockedWheel};
+use crate::lock::{DebLayer, LockedDeb, LockedEnvironment, LockedWheel};
 use crate::plan::{Plan, Step};
 use crate::project::{App, Project, Record};
 use crate::store::{Kept, LayerRecord, Store};
@@ -37,6 +37,9 @@ pub(crate) struct Job {
     mtime: u64,
     venv: Option<Venv>,
     stands_on: Below,
+    pub(crate) platform: Platform,
+    /// What Debian packages are put on.
+    pub(crate) under: debian::Below,
     /// The files of an app step.
     files: Vec<AppFile>,
     record: BTreeMap<PackageName, Record>,
@@ -59,10 +62,27 @@ pub(crate) struct Workshop<'a> {
     pub(crate) date: u64,
 }
 
-/// The jobs of `plan`, bottom to top. `date` is the mtime of project files.
-pub(crate) fn jobs(project: &Project, plan: &Plan, date: u64) -> Result<Vec<Job>, Failure> {
-    let drawing = Drawing::new(project, plan, date)?;
-    plan.steps.iter().map(|step| drawing.job(step)).collect()
+/// The jobs of each of `plans`, bottom to top. `date` is the mtime of project files, which are looked at
+/// once: they are the same on all platforms, and on top.
+pub(crate) fn jobs(project: &Project, plans: &[Plan], date: u64) -> Result<Vec<Vec<Job>>, Failure> {
+    let mut own: Option<Vec<Job>> = None;
+    let mut all = Vec::new();
+    for plan in plans {
+        let drawing = Drawing::new(project, plan, date)?;
+        let (shared, apps): (Vec<_>, Vec<_>) = plan.steps.iter().partition(|it| it.is_shared());
+        let draw = |steps: Vec<&Step>| -> Result<Vec<Job>, Failure> {
+            steps.into_iter().map(|step| drawing.job(step)).collect()
+        };
+        let mut jobs = draw(shared)?;
+        let apps = match own.take() {
+            Some(apps) => apps,
+            None => draw(apps)?,
+        };
+        jobs.extend(apps.iter().cloned());
+        own = Some(apps);
+        all.push(jobs);
+    }
+    Ok(all)
 }
 
 /// Those of them that do not depend on the project's files.
@@ -135,6 +155,8 @@ impl<'a> Drawing<'a> {
             step: step.clone(),
             mtime,
             venv: self.venv.clone(),
+            platform: self.plan.platform,
+            under: under(self.plan, step),
             stands_on: self
                 .plan
                 .image
@@ -149,11 +171,24 @@ impl<'a> Drawing<'a> {
     fn inputs(&self, step: &Step, files: &[AppFile]) -> Result<Value, Failure> {
         let plan = self.plan;
         Ok(match step {
-            Step::Debian(_, debs) => json!({
-                "debs": debs.iter().map(|deb| deb.sha256).collect::<Vec<_>>(),
-                "release": plan.base,
-                "keep-docs": self.project.debian.keep_docs,
-            }),
+            Step::Debian(_, debs) => {
+                let digests =
+                    |debs: &[LockedDeb]| json!(debs.iter().map(|it| it.sha256).collect::<Vec<_>>());
+                let mut inputs = json!({
+                    "debs": digests(debs),
+                    "keep-docs": self.project.debian.keep_docs,
+                });
+                match under(plan, step) {
+                    debian::Below::Image(image) => {
+                        inputs["dpkg"] = json!(image.dpkg.map(|it| it.digest));
+                    }
+                    debian::Below::Own(below) => {
+                        inputs["release"] = json!(plan.base);
+                        inputs["below"] = digests(&below);
+                    }
+                }
+                inputs
+            }
             Step::Skeleton => {
                 json!({
                     "prefix": plan.venv.as_str(),
@@ -161,7 +196,8 @@ impl<'a> Drawing<'a> {
                     "on-image": plan.image.is_some(),
                 })
             }
-            Step::Wheels(wheels) => {
+            Step::Wheels(_) | Step::Project(_, Some(_)) => {
+                let wheels = step.wheels();
                 let warns = |it| policy(it, &self.record) == RecordPolicy::Warn;
                 let site_packages = self
                     .venv
@@ -175,6 +211,13 @@ impl<'a> Drawing<'a> {
                     "prefix": plan.venv.as_str(),
                     "site-packages": site_packages,
                 })
+            }
+            Step::Project(own, None) => {
+                return Err(Failure::new(format!(
+                    "the project {} is a wheel, which has to be built to know its layer",
+                    own.name
+                ))
+                .hint("`oxcart build` builds it"));
             }
             Step::App(app) => json!({
                 "files": app::fingerprint(files)?,
@@ -205,8 +248,10 @@ impl Workshop<'_> {
             mtime: job.mtime,
             jobs: job.threads(threads),
         };
-        let spliced = matches!(job.step, Step::Wheels(_) | Step::Skeleton)
-            && self.project.encoder == Encoder::Splice;
+        let spliced = matches!(
+            job.step,
+            Step::Wheels(_) | Step::Project(..) | Step::Skeleton
+        ) && self.project.encoder == Encoder::Splice;
         let (encoded, kept, map) = if spliced {
             let mut map = SpliceMap::new();
             let encoded = layer::encode(&tree, &options, Output::Map(&mut map));
@@ -235,9 +280,9 @@ impl Workshop<'_> {
 
     fn tree(&self, job: &Job) -> anyhow::Result<(Tree, Vec<String>)> {
         match &job.step {
-            Step::Debian(layer, debs) => debian::tree(self.store, self.project, *layer, debs),
+            Step::Debian(_, debs) => debian::tree(self.store, self.project, debs, &job.under),
             Step::Skeleton => Ok((skeleton(job)?, Vec::new())),
-            Step::Wheels(wheels) => self.wheels(job, wheels),
+            Step::Wheels(_) | Step::Project(..) => self.wheels(job, job.step.wheels()),
             Step::App(app) => Ok((app::tree(app, &job.files)?, Vec::new())),
         }
     }
@@ -293,8 +338,8 @@ impl Workshop<'_> {
         threads: NonZeroUsize,
     ) -> anyhow::Result<Vec<String>> {
         let layers = in_parallel(jobs, threads, |job| match &job.step {
-            Step::Wheels(wheels) if self.has_sources(job) => {
-                Ok(identities(self.wheels(job, wheels)?.0))
+            Step::Wheels(_) | Step::Project(..) if self.has_sources(job) => {
+                Ok(identities(self.wheels(job, job.step.wheels())?.0))
             }
             _ => Ok(Vec::new()),
         })?;
@@ -311,6 +356,18 @@ impl Workshop<'_> {
         }
         Ok(warnings)
     }
+}
+
+/// What the Debian packages of `step` are put on.
+fn under(plan: &Plan, step: &Step) -> debian::Below {
+    if let Some(image) = plan.image.as_ref().filter(|image| image.dpkg.is_some()) {
+        return debian::Below::Image(Box::new(image.clone()));
+    }
+    let base = plan.steps.iter().find_map(|it| match (it, step) {
+        (Step::Debian(DebLayer::Base, debs), Step::Debian(DebLayer::System, _)) => Some(debs),
+        _ => None,
+    });
+    debian::Below::Own(base.cloned().unwrap_or_default())
 }
 
 /// The environment without packages; over a base image, nothing but it is seen at its path.
@@ -368,8 +425,7 @@ impl Job {
     pub(crate) fn sources(&self) -> Vec<Digest> {
         match &self.step {
             Step::Debian(_, debs) => debs.iter().map(|deb| deb.sha256.0).collect(),
-            Step::Wheels(wheels) => wheels.iter().map(|wheel| wheel.sha256.0).collect(),
-            Step::Skeleton | Step::App(_) => Vec::new(),
+            step => step.wheels().iter().map(|wheel| wheel.sha256.0).collect(),
         }
     }
 

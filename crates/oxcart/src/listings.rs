@@ -1,4 +1,4 @@
-//! What layers hold, kept in the store by their diff_id: a layer is looked into once.
+//! What layers hold, kept in the store by their `diff_id`: a layer is looked into once.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -72,7 +72,7 @@ fn list(layer: &Layer, mut reader: impl Read, options: Options) -> anyhow::Resul
     Ok(listing?)
 }
 
-/// The same of what comes from elsewhere. It must be what its diff_id says: what is kept by that stands for it
+/// The same of what comes from elsewhere. It must be what its `diff_id` says: what is kept by that stands for it
 /// in all images.
 fn list_checked(layer: &Layer, mut reader: impl Read, options: Options) -> anyhow::Result<Listing> {
     let (listing, found) = {
@@ -144,7 +144,7 @@ pub(crate) async fn of_place(
         .await
 }
 
-/// The listings of layers that were built, by their diff_id. Of those that are not known, the blob is made from
+/// The listings of layers that were built, by their `diff_id`. Of those that are not known, the blob is made from
 /// its map and read at the same time.
 pub(crate) fn of_built<'a>(
     store: &Store,

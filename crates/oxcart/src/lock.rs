@@ -1,16 +1,16 @@
 //! `oxcart.lock`: everything that will enter the image, by sha256. One lock for each profile; no
 //! secret, no local path, one value a line so that a diff reads well.
 
+use std::fs;
 use std::io;
 use std::path::Path;
-use std::{fmt, fs};
 
 use oci::layer::Layer;
 use oci::{Digest, Platform};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostics::{Failure, IoContext};
-use crate::fetch::Download;
+use crate::fetch::{Download, IfGone};
 use crate::full_lock::LockedLayer;
 use crate::output;
 
@@ -45,6 +45,9 @@ pub(crate) struct LockedPlatform {
     pub(crate) debs: Vec<LockedDeb>,
     #[serde(default, rename = "wheel", skip_serializing_if = "Vec::is_empty")]
     pub(crate) wheels: Vec<LockedWheel>,
+    /// The project itself, where it is installed as a wheel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) project: Option<LockedProject>,
     /// Packages of the base's own environment that count as installed.
     #[serde(default, rename = "reused", skip_serializing_if = "Vec::is_empty")]
     pub(crate) reused: Vec<ReusedPackage>,
@@ -110,6 +113,9 @@ pub(crate) struct LockedImage {
     pub(crate) index: Option<Digest>,
     pub(crate) manifest: LockedDocument,
     pub(crate) config: LockedDocument,
+    /// What of the image `[system]` packages depend on, where there are some: see [`crate::system`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dpkg: Option<LockedDocument>,
     /// Bottom to top.
     #[serde(default, rename = "layer")]
     pub(crate) layers: Vec<Layer>,
@@ -131,37 +137,13 @@ pub(crate) struct LockedDocument {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LockedArchive {
-    pub(crate) name: Archive,
+    /// `debian`, `debian-security`, `ubuntu`, or what the configuration calls a repository.
+    pub(crate) name: String,
     pub(crate) mirror: String,
-}
-
-/// One of Debian's archives, which have mirrors of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) enum Archive {
-    /// Releases and their updates.
-    #[serde(rename = "debian")]
-    Debian,
-    /// Security updates.
-    #[serde(rename = "debian-security")]
-    Security,
-}
-
-impl From<deb::base::Archive> for Archive {
-    fn from(archive: deb::base::Archive) -> Self {
-        match archive {
-            deb::base::Archive::Main => Self::Debian,
-            deb::base::Archive::Security => Self::Security,
-        }
-    }
-}
-
-impl fmt::Display for Archive {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Debian => "debian",
-            Self::Security => "debian-security",
-        })
-    }
+    /// When its index was made, as mirrors of the past have it in their addresses:
+    /// `20251122T081300Z`. What the lock takes from the archive was in it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) date: Option<String>,
 }
 
 /// One Debian package.
@@ -173,7 +155,8 @@ pub(crate) struct LockedDeb {
     pub(crate) architecture: String,
     /// Which layer it is in.
     pub(crate) layer: DebLayer,
-    pub(crate) archive: Archive,
+    /// The archive's name.
+    pub(crate) archive: String,
     /// Path below the archive's mirror.
     pub(crate) path: String,
     pub(crate) sha256: Hex,
@@ -194,6 +177,8 @@ pub(crate) struct LockedWheel {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) filename: String,
+    /// Empty for one that is built.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) url: String,
     pub(crate) sha256: Hex,
     /// Bytes.
@@ -201,6 +186,59 @@ pub(crate) struct LockedWheel {
     /// Whether the inputs ask for it by name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) requested: bool,
+    /// What it is built from, where no index has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sdist: Option<LockedSdist>,
+}
+
+/// The source distribution of a wheel that is built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LockedSdist {
+    pub(crate) filename: String,
+    pub(crate) url: String,
+    pub(crate) sha256: Hex,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// What its backend needs.
+    #[serde(default, rename = "requires", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) requires: Vec<LockedRequirement>,
+}
+
+/// A wheel that is needed to build another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LockedRequirement {
+    pub(crate) filename: String,
+    pub(crate) url: String,
+    pub(crate) sha256: Hex,
+    /// Bytes.
+    pub(crate) size: u64,
+}
+
+impl LockedRequirement {
+    /// Where its file comes from.
+    pub(crate) fn download(&self) -> Download {
+        Download {
+            url: self.url.clone(),
+            digest: Some(self.sha256.0),
+            size: Some(self.size),
+            name: self.filename.clone(),
+            if_gone: IfGone::Fail,
+        }
+    }
+}
+
+/// The project itself, as a wheel. Its version and its files are the sources' affair: they change
+/// without making the lock stale.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LockedProject {
+    /// Normalised.
+    pub(crate) name: String,
+    /// What its backend needs.
+    #[serde(default, rename = "requires", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) requires: Vec<LockedRequirement>,
 }
 
 impl LockedWheel {
@@ -211,6 +249,7 @@ impl LockedWheel {
             digest: Some(self.sha256.0),
             size: Some(self.size),
             name: self.filename.clone(),
+            if_gone: IfGone::Fail,
         }
     }
 }
@@ -313,8 +352,9 @@ mod tests {
                 reference: "debian:trixie".into(),
                 image: None,
                 archives: vec![LockedArchive {
-                    name: Archive::Debian,
+                    name: "debian".into(),
                     mirror: "http://127.0.0.1/debian".into(),
+                    date: Some("20251122T081300Z".into()),
                 }],
             },
             debs: vec![LockedDeb {
@@ -322,7 +362,7 @@ mod tests {
                 version: "2.41-12".into(),
                 architecture: "arm64".into(),
                 layer: DebLayer::Base,
-                archive: Archive::Debian,
+                archive: "debian".into(),
                 path: "pool/main/g/glibc/libc6_2.41-12_arm64.deb".into(),
                 sha256: Hex(Digest::of(b"deb")),
                 size: 3,
@@ -335,7 +375,9 @@ mod tests {
                 sha256: Hex(Digest::of(b"wheel")),
                 size: 5,
                 requested: true,
+                sdist: None,
             }],
+            project: None,
             reused: Vec::new(),
             layers: vec![LockedLayer {
                 kind: "wheel".into(),

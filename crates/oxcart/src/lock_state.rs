@@ -1,5 +1,5 @@
-//! Whether an image has what the project's lock says: base, packages and versions, as far as the image's
-//! documents tell, and Debian's packages one by one where its layers were read.
+//! Whether an image has what the project's lock says: base, packages and versions, and the layers that the
+//! lock states, as far as the image's documents tell; Debian's packages one by one where its layers were read.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -42,9 +42,10 @@ pub(crate) fn lock_state(directory: &Path, inspection: &Inspection) -> Option<Lo
                     differences.push(format!("{more} more"));
                 }
                 LockReport {
-                    state: match differences.is_empty() {
-                        true => LockState::Same,
-                        false => LockState::Different,
+                    state: if differences.is_empty() {
+                        LockState::Same
+                    } else {
+                        LockState::Different
                     },
                     file: Some(file),
                     differences,
@@ -60,8 +61,9 @@ fn locks(directory: &Path) -> Vec<String> {
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let mut names: Vec<_> = names
         .filter(|name| {
-            let middle = name.strip_prefix("oxcart.");
-            middle.is_some_and(|rest| rest == "lock" || rest.ends_with(".lock"))
+            let profile = name.strip_prefix("oxcart.");
+            let profile = profile.and_then(|rest| rest.strip_suffix("lock"));
+            profile.is_some_and(|profile| profile.is_empty() || profile.ends_with('.'))
         })
         .collect();
     names.sort_by_key(|name| (name.len(), name.clone()));
@@ -88,6 +90,22 @@ fn differences(lock: &Lock, inspection: &Inspection) -> Vec<String> {
 }
 
 fn of_platform(locked: &LockedPlatform, platform: &anatomy::Platform) -> Vec<String> {
+    let mut found = members(locked, platform);
+    let of_base = locked.base.image.as_ref().map_or(0, |it| it.layers.len());
+    let own = platform.layers.iter().skip(of_base);
+    let other = own
+        .zip(&locked.layers)
+        .find(|(own, locked)| own.diff_id != locked.diff_id.0.to_string());
+    // Where versions differ, so do bytes.
+    if let (true, Some((own, _))) = (found.is_empty(), other) {
+        let number = own.number;
+        found.push(format!("layer {number} has other bytes: {}", own.title()));
+    }
+    found
+}
+
+/// The base, and what is in the layers on top of it.
+fn members(locked: &LockedPlatform, platform: &anatomy::Platform) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(image) = &locked.base.image {
         let base = image.layers.iter().map(|layer| layer.diff_id.0.to_string());

@@ -18,12 +18,13 @@ use crate::progress::Progress;
 use crate::registries::Registries;
 use crate::store::Store;
 
-/// Manifests that are no images although their configurations may look so: BuildKit's attestations.
+/// Manifests that are no images although their configurations may look so: attestations of `BuildKit`.
 const REFERENCE: &str = "vnd.docker.reference.type";
 
 /// An image that is looked at.
 pub(crate) struct Look {
     place: Place,
+    progress: Progress,
     pub(crate) inspection: Inspection,
 }
 
@@ -41,7 +42,11 @@ impl Look {
         let place = Place::open(&location, &registries)?;
         let documents = documents(&place, image).await?;
         let inspection = Inspection::new(&documents)?;
-        let mut look = Self { place, inspection };
+        let mut look = Self {
+            place,
+            progress: progress.clone(),
+            inspection,
+        };
         look.choose(platforms)?;
         Ok(look)
     }
@@ -53,7 +58,9 @@ impl Look {
             let variant = platform.strip_prefix(wanted);
             variant.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        let Self { place, inspection } = self;
+        let Self {
+            place, inspection, ..
+        } = self;
         let platforms = &mut inspection.platforms;
         for name in wanted {
             if !platforms.iter().any(|it| is(&it.platform, name)) {
@@ -109,6 +116,7 @@ impl Look {
             wanted.insert(layer.diff_id.clone(), found);
         }
         let (diff_ids, layers): (Vec<_>, Vec<_>) = wanted.into_iter().unzip();
+        let _spinner = self.progress.spinner("Reading layers");
         let found = listings::of_place(store, || Ok(self.place.clone()), &layers, options).await?;
         Ok(diff_ids.into_iter().zip(found).collect())
     }

@@ -7,9 +7,11 @@
 //! destinations ([`output`]) or to a registry ([`push`]).
 
 mod app;
+mod archives;
 mod asked;
 mod base;
 mod build;
+mod built;
 mod cli;
 mod clock;
 mod commands;
@@ -38,12 +40,15 @@ mod place;
 mod plan;
 mod progress;
 mod project;
+mod project_wheel;
 mod proof;
 mod push;
 mod registries;
 mod remote;
 mod resolving;
+mod sources;
 mod store;
+mod system;
 mod target;
 mod vendor;
 

@@ -66,17 +66,16 @@ impl Mending<'_> {
 
     fn job(&mut self, job: &Job) -> Result<(), Failure> {
         match &job.step {
-            Step::Wheels(wheels) => {
-                for wheel in wheels {
-                    self.blob(&wheel.sha256.0, || wheel.filename.clone())?;
-                }
-            }
             Step::Debian(_, debs) => {
                 for deb in debs {
                     self.blob(&deb.sha256.0, || deb.path.clone())?;
                 }
             }
-            Step::Skeleton | Step::App(_) => {}
+            step => {
+                for wheel in step.wheels() {
+                    self.blob(&wheel.sha256.0, || wheel.filename.clone())?;
+                }
+            }
         }
         let Some(record) = self.store.layer(&job.key) else {
             return Ok(());

@@ -8,7 +8,8 @@ use oci::{Platform, Runtime, TreePath};
 use crate::diagnostics::Failure;
 use crate::layering;
 use crate::lock::{
-    DebLayer, LockedDeb, LockedEnvironment, LockedImage, LockedPlatform, LockedPython, LockedWheel,
+    DebLayer, LockedDeb, LockedEnvironment, LockedImage, LockedPlatform, LockedProject,
+    LockedPython, LockedWheel,
 };
 use crate::project::{App, Base, Project};
 
@@ -41,6 +42,8 @@ pub(crate) enum Step {
     Skeleton,
     /// One large wheel, or several small ones.
     Wheels(Vec<LockedWheel>),
+    /// The project's own wheel, which is built with the image: none as long as it is not.
+    Project(LockedProject, Option<Box<LockedWheel>>),
     /// Files of the project.
     App(App),
 }
@@ -69,7 +72,8 @@ impl Plan {
         let apps = project.apps.len();
         let image = &locked.base.image;
         let of_base = image.as_ref().map_or(0, |image| image.layers.len());
-        let taken = of_base + steps.len() + apps;
+        let own = usize::from(locked.project.is_some());
+        let taken = of_base + steps.len() + own + apps;
         let budget = project
             .max_layers
             .checked_sub(taken)
@@ -88,6 +92,9 @@ impl Plan {
                 .into_iter()
                 .map(Step::Wheels),
         );
+        // Above all that is shared: its sources change most often.
+        let own = locked.project.iter().cloned();
+        steps.extend(own.map(|own| Step::Project(own, None)));
         steps.extend(project.apps.iter().cloned().map(Step::App));
         let venv = venv(project, locked)?;
         Ok(Self {
@@ -143,14 +150,23 @@ impl Step {
             Self::Debian(DebLayer::Base, _) => "base",
             Self::Debian(DebLayer::System, _) => "system",
             Self::Skeleton => "venv",
-            Self::Wheels(_) => "wheel",
+            Self::Wheels(_) | Self::Project(..) => "wheel",
             Self::App(_) => "app",
         }
     }
 
     /// Whether it is the same in every project that has the same packages.
     pub(crate) fn is_shared(&self) -> bool {
-        !matches!(self, Self::App(_))
+        !matches!(self, Self::Project(..) | Self::App(_))
+    }
+
+    /// The wheels in it.
+    pub(crate) fn wheels(&self) -> &[LockedWheel] {
+        match self {
+            Self::Wheels(wheels) => wheels,
+            Self::Project(_, wheel) => wheel.as_deref().map_or(&[], std::slice::from_ref),
+            Self::Debian(..) | Self::Skeleton | Self::App(_) => &[],
+        }
     }
 
     /// What is in it, each with its version.
@@ -161,10 +177,12 @@ impl Step {
                 .map(|deb| format!("{} {}", deb.name, deb.version))
                 .collect(),
             Self::Skeleton => Vec::new(),
-            Self::Wheels(wheels) => wheels
+            Self::Wheels(_) | Self::Project(_, Some(_)) => self
+                .wheels()
                 .iter()
                 .map(|it| format!("{} {}", it.name, it.version))
                 .collect(),
+            Self::Project(own, None) => vec![own.name.clone()],
             Self::App(app) => vec![app.source.display().to_string()],
         }
     }
@@ -186,7 +204,7 @@ impl Step {
         match self {
             Self::Debian(_, debs) => Some(debs.iter().map(|deb| deb.size).sum()),
             Self::Wheels(wheels) => Some(wheels.iter().map(|wheel| wheel.size).sum()),
-            Self::Skeleton | Self::App(_) => None,
+            Self::Skeleton | Self::Project(..) | Self::App(_) => None,
         }
     }
 }

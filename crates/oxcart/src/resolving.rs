@@ -8,20 +8,24 @@ use futures::{StreamExt, TryStreamExt, stream};
 use oci::{Digest, Platform};
 use resolve::{Arch, InstalledPackage, Libc, Pinned, Request, Resolution, Target};
 
+use crate::archives::{Distribution, Mirrors};
 use crate::asked::{Asked, asked};
-use crate::base::{self, Bases};
-use crate::debian::{self, Mirrors};
+use crate::base::{self, BaseImage, Bases};
+use crate::debian::{self, On, Wanted};
 use crate::diagnostics::Failure;
-use crate::fetch::{Download, Fetcher};
+use crate::fetch::{Download, Fetcher, IfGone};
 use crate::lock::{
-    Hex, Lock, LockedArchive, LockedBase, LockedDeb, LockedEnvironment, LockedImage,
-    LockedPlatform, LockedPython, LockedWheel, ReusedPackage,
+    Hex, Lock, LockedArchive, LockedBase, LockedDeb, LockedDocument, LockedEnvironment,
+    LockedImage, LockedPlatform, LockedProject, LockedPython, LockedWheel, ReusedPackage,
 };
-use crate::notes;
+use crate::notes::{self, Having};
 use crate::progress::Progress;
 use crate::project::{Base, Dependencies, Project, Versions};
+use crate::project_wheel;
 use crate::registries::Registries;
+use crate::sources::Builder;
 use crate::store::Store;
+use crate::system;
 
 /// Wheels that are asked about at a time.
 const PARALLEL: usize = 16;
@@ -34,6 +38,17 @@ pub(crate) enum Upgrade {
     Everything,
     /// All but this package's are kept.
     Package(String),
+}
+
+impl Upgrade {
+    /// Whether what an older lock has of `package` is kept.
+    fn keeps(&self, package: &str) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Everything => false,
+            Self::Package(name) => name != package,
+        }
+    }
 }
 
 /// What a lock is made with.
@@ -55,19 +70,32 @@ pub(crate) async fn lock(
     let Means { progress, .. } = means;
     let spinner = progress.spinner("Resolving");
     let bases = bases(project, old, upgrade, means).await?;
+    let mut builder = Builder::new(means.fetcher, progress);
+    if let Some(old) = old {
+        builder.keep(old, |package| upgrade.keeps(package));
+    }
     let steps = project.platforms.iter().zip(bases);
-    let steps = steps.map(|((platform, dependencies), base)| async move {
+    let steps = steps.map(|((platform, dependencies), base)| {
         let old = old.and_then(|lock| lock.platform(*platform));
-        let prefer = preferences(old, upgrade);
-        Step::resolve(project, *platform, dependencies, base, prefer, means).await
+        let asking = Asking {
+            prefer: preferences(old, upgrade),
+            builder: &builder,
+            means,
+        };
+        Step::resolve(project, *platform, dependencies, base, asking)
     });
     let mut steps = try_join_all(steps).await?;
     let told = align(&mut steps, progress).await;
-    let wheels = steps.iter().filter_map(|step| {
+    let having = steps.iter().filter_map(|step| {
         let (_, resolution) = step.wheels.as_ref()?;
-        Some((step.platform, &resolution.wheels[..]))
+        Some(Having {
+            platform: step.platform,
+            wheels: &resolution.wheels,
+            may_diverge: &step.dependencies.allow_divergence,
+            may_need_others: &step.dependencies.allow_other_needs,
+        })
     });
-    for note in notes::divergence(&wheels.collect::<Vec<_>>(), &told) {
+    for note in notes::divergence(&having.collect::<Vec<_>>(), &told) {
         progress.line(&format!("note: {note}"));
     }
     let platforms = steps.into_iter().map(|step| step.lock(project, means));
@@ -88,11 +116,19 @@ pub(crate) async fn lock(
     Ok(lock)
 }
 
+/// What a platform is resolved with.
+struct Asking<'a> {
+    prefer: BTreeMap<String, String>,
+    builder: &'a Builder,
+    means: Means<'a>,
+}
+
 /// One platform, resolved.
 struct Step<'a> {
     platform: Platform,
     dependencies: &'a Dependencies,
     base: ResolvedBase,
+    builder: Builder,
     inputs: Digest,
     /// What was asked for and what came of it. None where nothing is asked for.
     wheels: Option<(Request, Resolution)>,
@@ -106,9 +142,14 @@ impl<'a> Step<'a> {
         platform: Platform,
         dependencies: &'a Dependencies,
         base: ResolvedBase,
-        prefer: BTreeMap<String, String>,
-        means: Means<'_>,
+        asking: Asking<'_>,
     ) -> anyhow::Result<Self> {
+        let Asking {
+            prefer,
+            builder,
+            means,
+        } = asking;
+        let builder = builder.of(dependencies).await?;
         let Asked {
             digest,
             any,
@@ -118,7 +159,10 @@ impl<'a> Step<'a> {
         match &base.python {
             Some(python) => {
                 let mut request = request(platform, dependencies, python, prefer, means.store)?;
+                request.directory.clone_from(&project.directory);
+                request.timeout = means.fetcher.patience();
                 request.installed.clone_from(&base.installed);
+                request.builds.describe = Some(builder.describe());
                 let resolution = resolve::resolve(&request).await;
                 let resolution = resolution.with_context(|| failed(platform))?;
                 wheels = Some((request, resolution));
@@ -130,6 +174,7 @@ impl<'a> Step<'a> {
             platform,
             dependencies,
             base,
+            builder,
             inputs: digest,
             wheels,
             are_locked,
@@ -138,8 +183,8 @@ impl<'a> Step<'a> {
 
     async fn lock(self, project: &Project, means: Means<'_>) -> anyhow::Result<LockedPlatform> {
         let Self { platform, base, .. } = self;
-        let (mut wheels, mut reused) = (Vec::new(), Vec::new());
-        if let (Some(python), Some((_, resolution))) = (&base.python, self.wheels) {
+        let (mut wheels, mut reused, mut own) = (Vec::new(), Vec::new(), None);
+        if let (Some(python), Some((request, resolution))) = (&base.python, self.wheels) {
             check_replaced(project, python, &resolution)?;
             resolution
                 .warnings
@@ -153,14 +198,26 @@ impl<'a> Step<'a> {
                     version: it.version,
                 })
                 .collect();
+            let needs = resolution.wheels.iter();
+            let needs = needs.map(|it| (it.name.clone(), it.dependencies.clone()));
+            let needs = needs.collect();
             wheels = stream::iter(resolution.wheels)
-                .map(|wheel| locked(wheel, means.fetcher))
+                .map(|wheel| chosen(wheel, platform, &request.target, &self.builder, means))
                 .buffered(PARALLEL)
                 .try_collect()
                 .await
                 .with_context(|| failed(platform))?;
-            let large = notes::size(platform, &wheels);
-            if let Some(text) = large.filter(|_| !self.dependencies.allow_large) {
+            if self.dependencies.project.is_some() {
+                let origin = project_wheel::origin(&project.directory)?;
+                let (record, requires) = self.builder.wheel(&origin, None).await?;
+                record.check(&origin.what, platform, &request.target, means.store)?;
+                own = Some(LockedProject {
+                    name: origin.name.to_string(),
+                    requires,
+                });
+            }
+            let allowed = &self.dependencies.allow_large;
+            if let Some(text) = notes::size(platform, &wheels, &needs, allowed) {
                 means.progress.warn(&text);
             }
         }
@@ -175,10 +232,28 @@ impl<'a> Step<'a> {
             },
             debs: base.debs,
             wheels,
+            project: own,
             reused,
             layers: Vec::new(),
         })
     }
+}
+
+/// The wheel as the lock has it, built first where it is an sdist.
+async fn chosen(
+    pinned: Pinned,
+    platform: Platform,
+    target: &Target,
+    builder: &Builder,
+    means: Means<'_>,
+) -> anyhow::Result<LockedWheel> {
+    if !pinned.is_sdist {
+        return locked(pinned, means.fetcher).await;
+    }
+    let what = pinned.filename.clone();
+    let (wheel, record) = builder.locked(pinned).await?;
+    record.check(&what, platform, target, means.store)?;
+    Ok(wheel)
 }
 
 fn failed(platform: Platform) -> String {
@@ -196,7 +271,14 @@ async fn align(steps: &mut [Step<'_>], progress: &Progress) -> BTreeSet<String> 
     let wheels = part.iter().filter_map(|step| step.wheels.clone());
     let (requests, mut resolutions): (Vec<_>, Vec<_>) = wheels.unzip();
     let mut told = BTreeSet::new();
+    let may_diverge = |name: &str| {
+        let mut allowed = part.iter().map(|step| &step.dependencies.allow_divergence);
+        allowed.any(|it| it.has(name))
+    };
     for package in resolve::align(&requests, &mut resolutions).await {
+        if may_diverge(&package.package) {
+            continue;
+        }
         let versions = package.versions.iter();
         let versions: Vec<_> = versions
             .map(|(position, version)| format!("{version} on {}", platforms[*position]))
@@ -257,9 +339,9 @@ async fn bases(
 ) -> anyhow::Result<Vec<ResolvedBase>> {
     let Means {
         store,
-        fetcher,
         registries,
         progress,
+        ..
     } = means;
     let platforms: Vec<_> = project
         .platforms
@@ -269,15 +351,22 @@ async fn bases(
     let bases = match &project.base {
         Base::Scratch => platforms.iter().map(|_| ResolvedBase::default()).collect(),
         Base::Debian(base) => {
-            let mirrors = Mirrors::find(project, old);
-            let debian = debian::resolve(project, *base, &platforms, &mirrors, fetcher, progress);
+            let wanted = platforms.iter().map(|platform| Wanted {
+                platform: *platform,
+                distribution: Distribution {
+                    id: "debian".to_owned(),
+                    suite: base.codename.to_owned(),
+                },
+                on: On::Own(*base),
+            });
+            let debian = packages(project, wanted.collect(), old, means).await?;
             let of_debian = |it: debian::Resolved| ResolvedBase {
                 debs: it.debs,
                 archives: it.archives,
                 python: it.python,
                 ..ResolvedBase::default()
             };
-            debian.await?.into_iter().map(of_debian).collect()
+            debian.into_iter().map(of_debian).collect()
         }
         Base::Image { location, .. } => {
             let pinned = match upgrade {
@@ -290,14 +379,19 @@ async fn bases(
                 progress,
             };
             let images = bases.resolve(location, pinned, &platforms).await?;
+            let mut added = additions(project, &images, old, means).await?.into_iter();
             let mut resolved = Vec::new();
-            for (base, (_, dependencies)) in images.into_iter().zip(&project.platforms) {
+            for (mut base, (_, dependencies)) in images.into_iter().zip(&project.platforms) {
                 let (python, installed) = base::python(project, dependencies, &base.facts)?.unzip();
+                let (dpkg, added) = added.next().unzip();
+                base.image.dpkg = dpkg;
+                let added = added.unwrap_or_default();
                 resolved.push(ResolvedBase {
                     image: Some(base.image),
-                    python,
+                    python: python.or(added.python),
                     installed: installed.unwrap_or_default(),
-                    ..ResolvedBase::default()
+                    debs: added.debs,
+                    archives: added.archives,
                 });
             }
             resolved
@@ -307,6 +401,53 @@ async fn bases(
         agree(project, base.python.as_ref())?;
     }
     Ok(bases)
+}
+
+/// The `[system]` packages on each of `images`, with the document of what they depend on; nothing where
+/// there are none.
+async fn additions(
+    project: &Project,
+    images: &[BaseImage],
+    old: Option<&Lock>,
+    means: Means<'_>,
+) -> anyhow::Result<Vec<(LockedDocument, debian::Resolved)>> {
+    if project.system.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (mut documents, mut wanted) = (Vec::new(), Vec::new());
+    for (base, (platform, _)) in images.iter().zip(&project.platforms) {
+        let dpkg = system::dpkg(project, &base.facts)?;
+        documents.push(system::keep(dpkg, means.store)?);
+        wanted.push(Wanted {
+            platform: *platform,
+            distribution: system::distribution(project, &base.facts)?,
+            on: On::Image {
+                installed: system::installed(project, dpkg)?,
+                omitted: system::omitted(dpkg.database),
+                libc: base.facts.libc.as_ref().map(ToString::to_string),
+            },
+        });
+    }
+    let resolved = packages(project, wanted, old, means).await?;
+    Ok(documents.into_iter().zip(resolved).collect())
+}
+
+/// Debian packages for each of `wanted`.
+async fn packages(
+    project: &Project,
+    wanted: Vec<Wanted>,
+    old: Option<&Lock>,
+    means: Means<'_>,
+) -> anyhow::Result<Vec<debian::Resolved>> {
+    let Means {
+        fetcher, progress, ..
+    } = means;
+    let mirrors = Mirrors::find(project, old);
+    let mut resolved = debian::resolve(project, &wanted, &mirrors, fetcher, progress).await?;
+    for (resolved, wanted) in resolved.iter_mut().zip(&wanted) {
+        resolved.keep_dates(old.and_then(|lock| lock.platform(wanted.platform)));
+    }
+    Ok(resolved)
 }
 
 /// The index or manifest that an older lock has for the same base.
@@ -341,14 +482,9 @@ fn no_python(project: &Project) -> Failure {
 }
 
 fn preferences(old: Option<&LockedPlatform>, upgrade: &Upgrade) -> BTreeMap<String, String> {
-    let kept = |name: &str| match upgrade {
-        Upgrade::Nothing => true,
-        Upgrade::Everything => false,
-        Upgrade::Package(package) => package != name,
-    };
     old.iter()
         .flat_map(|old| &old.wheels)
-        .filter(|wheel| kept(&wheel.name))
+        .filter(|wheel| upgrade.keeps(&wheel.name))
         .map(|wheel| (wheel.name.clone(), wheel.version.clone()))
         .collect()
 }
@@ -360,15 +496,7 @@ fn request(
     prefer: BTreeMap<String, String>,
     store: &Store,
 ) -> Result<Request, Failure> {
-    let target = Target {
-        arch: match platform {
-            Platform::Amd64 => Arch::X86_64,
-            Platform::Arm64 => Arch::Aarch64,
-            Platform::ArmV7 => Arch::Armv7l,
-        },
-        libc: libc(&python.libc)?,
-        python: python.version.clone(),
-    };
+    let target = target(platform, python)?;
     let mut request = Request::new(target, dependencies.inputs.clone(), store.index_cache());
     request.index = dependencies.indexes.clone();
     request.prefer = prefer;
@@ -377,6 +505,8 @@ fn request(
     request.overrides = policies.overrides;
     request.exclude = policies.exclude;
     request.formats = policies.formats;
+    request.builds.allowed = policies.build_from_source;
+    request.builds.prefer_binary = policies.prefer_binary;
     request.pre_releases = policies.pre_releases;
     request.require_hashes = policies.require_hashes;
     request.sources = policies.sources;
@@ -384,6 +514,19 @@ fn request(
         .allow_downgrade
         .clone_from(&dependencies.allow_downgrade);
     Ok(request)
+}
+
+/// What wheels have to fit on `platform`.
+pub(crate) fn target(platform: Platform, python: &LockedPython) -> Result<Target, Failure> {
+    Ok(Target {
+        arch: match platform {
+            Platform::Amd64 => Arch::X86_64,
+            Platform::Arm64 => Arch::Aarch64,
+            Platform::ArmV7 => Arch::Armv7l,
+        },
+        libc: libc(&python.libc)?,
+        python: python.version.clone(),
+    })
 }
 
 /// `glibc 2.41`, `musl 1.2`
@@ -406,7 +549,7 @@ fn libc(text: &str) -> Result<Libc, Failure> {
 }
 
 /// The wheel with its digest and size, which are learnt from its server where the index does not tell.
-async fn locked(wheel: Pinned, fetcher: &Fetcher) -> anyhow::Result<LockedWheel> {
+pub(crate) async fn locked(wheel: Pinned, fetcher: &Fetcher) -> anyhow::Result<LockedWheel> {
     let mut digest = wheel.sha256.as_deref().map(Digest::from_hex).transpose()?;
     let mut size = wheel.size;
     if digest.is_some() && size.is_none() {
@@ -418,6 +561,7 @@ async fn locked(wheel: Pinned, fetcher: &Fetcher) -> anyhow::Result<LockedWheel>
             digest,
             size,
             name: wheel.filename.clone(),
+            if_gone: IfGone::Fail,
         };
         digest = fetcher.all_async(&[download]).await?.first().copied();
     }
@@ -434,5 +578,6 @@ async fn locked(wheel: Pinned, fetcher: &Fetcher) -> anyhow::Result<LockedWheel>
         sha256: Hex(digest),
         size,
         requested: wheel.requested,
+        sdist: None,
     })
 }

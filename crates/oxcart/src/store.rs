@@ -24,10 +24,11 @@ use crate::clock;
 use crate::diagnostics::{Failure, IoContext};
 
 /// What is kept, each in a directory of its own.
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 10] = [
     "blobs",
     "layers",
     "facts",
+    "built",
     "listings",
     "proofs",
     "homes",
@@ -184,7 +185,7 @@ impl Store {
 
     /// What was kept of a layer that was looked into.
     pub(crate) fn listing(&self, diff_id: &DiffId) -> Option<Vec<u8>> {
-        self.kept(&self.listing_path(diff_id))
+        kept(&self.listing_path(diff_id))
     }
 
     /// Keeps what a layer holds.
@@ -198,7 +199,7 @@ impl Store {
 
     /// The proof of an image, by its key.
     pub(crate) fn proof(&self, key: &Digest) -> Option<Vec<u8>> {
-        self.kept(&self.root.join("proofs").join(key.hex()))
+        kept(&self.root.join("proofs").join(key.hex()))
     }
 
     /// Keeps the proof of an image.
@@ -207,15 +208,20 @@ impl Store {
         self.place(&path, |out| out.write_all(bytes))
     }
 
-    fn kept(&self, path: &Path) -> Option<Vec<u8>> {
-        let bytes = fs::read(path).ok()?;
-        touch(path);
-        Some(bytes)
-    }
-
     /// The blob, to be read from its beginning, if it is here.
     pub(crate) fn reader(&self, digest: &Digest) -> Option<File> {
         File::open(self.blob_path(digest)).ok()
+    }
+
+    /// What is known of something that was built from sources, by the key of all that it depends on.
+    pub(crate) fn built(&self, key: &Digest) -> Option<Vec<u8>> {
+        kept(&self.root.join("built").join(key.hex()))
+    }
+
+    /// Keeps what is known of something that was built from sources.
+    pub(crate) fn put_built(&self, key: &Digest, bytes: &[u8]) -> Result<(), Failure> {
+        let path = self.root.join("built").join(key.hex());
+        self.place(&path, |out| out.write_all(bytes))
     }
 
     /// Repositories of `registry` that were seen to have the blob, the latest last.
@@ -418,6 +424,13 @@ fn default_root() -> Result<PathBuf, Failure> {
 
 /// Notes that a file was used: its mtime is what `prune` goes by. Where that fails (a read-only
 /// store), the file only looks older than it is.
+/// A file of what is kept, if it is there.
+fn kept(path: &Path) -> Option<Vec<u8>> {
+    let bytes = fs::read(path).ok()?;
+    touch(path);
+    Some(bytes)
+}
+
 fn touch(path: &Path) {
     if let Ok(file) = File::open(path) {
         let _ = file.set_modified(UNIX_EPOCH + Duration::from_secs(clock::now()));

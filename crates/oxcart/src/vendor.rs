@@ -15,14 +15,15 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use oci::{ArtifactFile, Digest, LayoutReader, Platform};
 
-use crate::debian::Mirrors;
+use crate::archives::Mirrors;
 use crate::diagnostics::{Failure, IoContext};
-use crate::fetch::{Download, without_secrets};
+use crate::fetch::{Download, IfGone, without_secrets};
 use crate::lock::{LockedDocument, LockedImage, LockedPlatform};
 use crate::place::Location;
 use crate::progress::Progress;
 use crate::project::{Base, Project};
 use crate::store::Store;
+use crate::system;
 
 /// What a vendored layout is to registries.
 pub(crate) const ARTIFACT_TYPE: &str = "application/vnd.oxcart.vendor.v1";
@@ -49,6 +50,8 @@ pub(crate) enum Kind {
     Deb,
     BaseManifest,
     BaseConfig,
+    /// What `[system]` packages depend on.
+    BaseDpkg,
     /// With its media type.
     BaseLayer(String),
 }
@@ -62,6 +65,7 @@ impl Kind {
             Self::Deb => "application/vnd.oxcart.deb.v1",
             Self::BaseManifest => "application/vnd.oxcart.base.manifest.v1+json",
             Self::BaseConfig => "application/vnd.oxcart.base.config.v1+json",
+            Self::BaseDpkg => system::MEDIA_TYPE,
             Self::BaseLayer(media_type) => media_type,
         }
     }
@@ -85,6 +89,7 @@ impl Supply {
             digest: Some(self.digest),
             size: Some(self.size),
             name: self.name.clone(),
+            if_gone: IfGone::Fail,
         }
     }
 
@@ -111,7 +116,7 @@ pub(crate) fn supplies(
             found.extend(of_base(&project.base, platform.name, image));
         }
         for deb in &platform.debs {
-            found.extend(Supply::of(Kind::Deb, mirrors.download(deb)?));
+            found.extend(Supply::of(Kind::Deb, mirrors.download(deb, platform.name)?));
         }
         found.extend(
             platform
@@ -119,6 +124,9 @@ pub(crate) fn supplies(
                 .iter()
                 .filter_map(|wheel| Supply::of(Kind::Wheel, wheel.download())),
         );
+        // The project is built where the image is: its sources are there.
+        let requires = platform.project.iter().flat_map(|it| &it.requires);
+        found.extend(requires.filter_map(|it| Supply::of(Kind::Wheel, it.download())));
     }
     let mut known = BTreeMap::new();
     for supply in found {
@@ -149,6 +157,12 @@ pub(crate) fn of_base(base: &Base, platform: Platform, image: &LockedImage) -> V
         document(Kind::BaseManifest, "manifest", &image.manifest),
         document(Kind::BaseConfig, "config", &image.config),
     ];
+    supplies.extend(
+        image
+            .dpkg
+            .iter()
+            .map(|it| document(Kind::BaseDpkg, "dpkg", it)),
+    );
     supplies.extend(image.layers.iter().map(|layer| Supply {
         kind: Kind::BaseLayer(layer.media_type.clone()),
         digest: layer.digest,
@@ -187,6 +201,11 @@ impl Vendored {
             path: path.to_owned(),
             reader: Arc::new(reader),
         })
+    }
+
+    /// Whether it has the blob.
+    pub(crate) fn has(&self, digest: &Digest) -> bool {
+        self.reader.blob(digest).is_ok()
     }
 }
 

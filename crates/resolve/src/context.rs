@@ -1,7 +1,7 @@
 //! The build context that uv's resolver asks for: one that builds nothing.
 //!
-//! Source distributions are excluded before a build could start (`NoBuild::All`), so that what
-//! remains to answer is where the cache is and which indexes there are.
+//! What source distributions require is found out by others ([`crate::sdists`]), before uv would build
+//! them. What remains to answer is where the cache is and which indexes there are.
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,9 @@ pub(crate) struct NoBuilds {
     cache: Cache,
     locations: IndexLocations,
     build_options: BuildOptions,
+    /// For packages that may come from wheels and sdists, and for those that come from sdists alone.
+    pub(crate) either: BuildOptions,
+    pub(crate) sdists: BuildOptions,
     git: GitResolver,
     arena: BuildArena<Never>,
     capabilities: IndexCapabilities,
@@ -44,6 +47,8 @@ impl NoBuilds {
             cache,
             locations,
             build_options: BuildOptions::new(NoBinary::None, NoBuild::All),
+            either: BuildOptions::new(NoBinary::None, NoBuild::None),
+            sdists: BuildOptions::new(NoBinary::All, NoBuild::None),
             git: GitResolver::default(),
             arena: BuildArena::default(),
             capabilities: IndexCapabilities::default(),

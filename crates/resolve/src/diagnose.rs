@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use uv_client::{ErrorKind, FlatIndexError, MetadataFormat, OwnedArchive, RegistryClient};
 use uv_distribution_filename::DistFilename;
 use uv_distribution_types::{File, IndexMetadataRef};
+use uv_errors::Hint as _;
 use uv_normalize::PackageName;
 use uv_pep440::Version;
 use uv_platform_tags::Tags;
@@ -41,7 +42,7 @@ pub(crate) async fn explain(engine: &Engine<'_>, tags: &Tags, error: ResolveErro
 async fn no_solution(engine: &Engine<'_>, tags: &Tags, error: &NoSolutionError) -> Error {
     let conflict = || Error::Conflict {
         target: engine.request.target.clone(),
-        explanation: plain(error.report()) + &installed(engine, error),
+        explanation: plain(error.report()) + &installed(engine, error) + &unreadable(error),
     };
     let mut listings: BTreeMap<PackageName, Listing> = BTreeMap::new();
     let requested = engine.requested();
@@ -82,6 +83,13 @@ async fn no_solution(engine: &Engine<'_>, tags: &Tags, error: &NoSolutionError) 
         Some(error) => Error::NoCompatibleWheel(Box::new(error)),
         None => conflict(),
     }
+}
+
+/// What is wrong with metadata that can't be read. What else uv would hint at are options of its own.
+fn unreadable(error: &NoSolutionError) -> String {
+    let hints = error.hints().into_iter().map(|hint| plain(&hint));
+    let hints = hints.filter(|hint| !hint.contains("--"));
+    hints.fold(String::new(), |text, hint| text + "\n" + &hint)
 }
 
 /// The installed packages that a failure is about, which the resolver's account doesn't name.

@@ -18,6 +18,7 @@ use crate::diagnose;
 use crate::error::{Error, NotAWheel, Place};
 use crate::input::{Entry, Inputs};
 use crate::request::Request;
+use crate::sdists::Sdists;
 use crate::uv::environment;
 
 /// The requirements of the inputs and of the request itself.
@@ -25,28 +26,60 @@ pub(crate) struct Entries {
     pub(crate) requirements: Vec<Entry>,
     pub(crate) constraints: Vec<Entry>,
     overrides: Vec<Entry>,
+    exclude: Vec<PackageName>,
 }
 
 impl Entries {
     pub(crate) fn gather(request: &Request, inputs: &Inputs) -> Result<Self, Error> {
         let parse = |texts: &[String]| -> Result<Vec<Entry>, Error> {
-            let directory = std::env::current_dir().unwrap_or_default();
-            let parse = |text: &String| Entry::parse(text, &directory, Place::Given(text.clone()));
+            let directory = &request.directory;
+            let parse = |text: &String| Entry::parse(text, directory, Place::Given(text.clone()));
             texts.iter().map(parse).collect()
         };
-        let mut constraints = inputs.constraints.clone();
+        // What the request says of a package wins over what its project says.
+        let lowered = |entries: &[Entry]| -> Vec<Entry> {
+            let is_set = |it: &Entry| request.sources.contains_key(it.requirement.name.as_ref());
+            let of = |entry: &Entry| {
+                if is_set(entry) {
+                    vec![entry.clone()]
+                } else {
+                    entry.lowered().to_vec()
+                }
+            };
+            entries.iter().flat_map(of).collect()
+        };
+        let mut constraints = lowered(&inputs.constraints);
         constraints.extend(parse(&request.constraints)?);
+        let mut overrides = parse(&request.overrides)?;
+        let own: BTreeSet<_> = overrides.iter().map(Entry::named).collect();
+        let theirs = lowered(&inputs.overrides).into_iter();
+        overrides.extend(theirs.filter(|it| !own.contains(&it.named())));
+        let mut exclude = inputs.exclude.clone();
+        exclude.extend(request.exclude.iter().cloned());
         Ok(Self {
-            requirements: inputs.requirements.clone(),
+            requirements: lowered(&inputs.requirements),
             constraints,
-            overrides: parse(&request.overrides)?,
+            overrides,
+            exclude: exclude
+                .iter()
+                .map(|name| package_name(name))
+                .collect::<Result<_, _>>()?,
         })
     }
 
-    /// Refuses what is no wheel, unless its marker excludes it anyway.
-    pub(crate) fn check(&self, markers: &MarkerEnvironment) -> Result<(), Error> {
-        for entry in self.requirements.iter().chain(&self.overrides) {
-            if !entry.requirement.evaluate_markers(Some(markers), &[]) {
+    /// Refuses what is no wheel, unless its marker excludes it anyway, or something else stands for it.
+    pub(crate) fn check(&self, markers: &MarkerEnvironment, sdists: &Sdists) -> Result<(), Error> {
+        let overridden: BTreeSet<_> = self
+            .overrides
+            .iter()
+            .map(|entry| &entry.requirement.name)
+            .collect();
+        let requirements = self.requirements.iter();
+        let requirements = requirements.filter(|it| !overridden.contains(&it.requirement.name));
+        for entry in requirements.chain(&self.overrides) {
+            if !entry.requirement.evaluate_markers(Some(markers), &[])
+                || self.exclude.contains(&entry.requirement.name)
+            {
                 continue;
             }
             if let RequirementSource::Path { install_path, .. }
@@ -58,6 +91,7 @@ impl Entries {
                 });
             }
             let kind = match &entry.requirement.source {
+                RequirementSource::Registry { .. } if entry.refused.is_some() => NotAWheel::Member,
                 RequirementSource::Registry { .. }
                 | RequirementSource::Url {
                     ext: DistExtension::Wheel,
@@ -67,6 +101,11 @@ impl Entries {
                     ext: DistExtension::Wheel,
                     ..
                 } => continue,
+                RequirementSource::Url { .. } | RequirementSource::Path { .. }
+                    if sdists.allow(&entry.requirement.name) =>
+                {
+                    continue;
+                }
                 RequirementSource::Url { .. } | RequirementSource::Path { .. } => {
                     NotAWheel::Archive
                 }
@@ -115,16 +154,11 @@ impl Entries {
                 .map(|entry| entry.requirement.clone())
                 .collect()
         };
-        let excludes = request
-            .exclude
-            .iter()
-            .map(|name| package_name(name))
-            .collect::<Result<Excludes, _>>()?;
         Ok(Manifest::new(
             plain(&self.requirements),
             Constraints::from_requirements(plain(&self.constraints).into_iter()),
             Overrides::from_requirements(plain(&self.overrides)),
-            excludes,
+            self.exclude.iter().cloned().collect::<Excludes>(),
             preferences(&request.prefer, markers)?,
             None,
             BTreeSet::new(),

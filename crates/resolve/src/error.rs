@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::downgrade::Downgrade;
 use crate::locked::UnfitLock;
 use crate::misfit::NoCompatibleWheel;
+use crate::sdists::DescribeError;
 use crate::target::Target;
 
 /// Why there is no resolution.
@@ -78,10 +79,19 @@ pub enum Error {
     },
 
     /// Packages that are needed, and that must not come from wheels.
-    #[error("no-binary rules out wheels of {}, and only wheels can be installed", packages.join(", "))]
+    #[error("no-binary rules out wheels of {}, and nothing allows to build them", packages.join(", "))]
     NoBinary {
         /// Their names, sorted. At least one.
         packages: Vec<String>,
+    },
+
+    /// An sdist that can't be looked into.
+    #[error("{filename} is needed, and what it requires is not known")]
+    Sdist {
+        /// Its file name.
+        filename: String,
+        /// Why.
+        source: DescribeError,
     },
 
     /// An index or find-links location that is no URL.
@@ -185,7 +195,7 @@ impl Error {
             Self::Downgrade(error) => return Some(error.hint()),
             Self::NotAWheel { kind, .. } => return Some(kind.hint()),
             Self::NoBinary { .. } => {
-                "take them out of no-binary (in requirements files: `--no-binary`): this version builds nothing from sources"
+                "allow it with `build-from-source`, which lists names, or take them out of no-binary (in requirements files: `--no-binary`)"
             }
             Self::RequiresPython { .. } => "use a base image with another Python version",
             Self::PackageNotFound { .. } => "check the spelling, or name the index that has it",
@@ -236,6 +246,8 @@ pub enum NotAWheel {
     Directory,
     /// A directory of sources, to be used in place.
     Editable,
+    /// Another project of a uv workspace.
+    Member,
 }
 
 impl NotAWheel {
@@ -244,10 +256,20 @@ impl NotAWheel {
             Self::Archive => "the archive",
             Self::Repository => "a checkout",
             Self::Directory | Self::Editable => "the directory",
+            Self::Member => {
+                return "build its wheel (`uv build --wheel --package NAME`) and require that file with \
+                        `overrides = [\"NAME @ ./dist/NAME-1.0-py3-none-any.whl\"]`, or leave it out \
+                        with `exclude` and bring its files with [[app]]"
+                    .to_owned();
+            }
+        };
+        let allow = match self {
+            Self::Archive => "allow it with `build-from-source`, or ",
+            _ => "",
         };
         format!(
-            "build a wheel from {source} (`python -m build --wheel`) and require that file, or put \
-             it into a directory named with `find-links`"
+            "{allow}build a wheel from {source} (`python -m build --wheel`) and require that file, here or \
+             with `overrides = [\"NAME @ ./dist/NAME-1.0-py3-none-any.whl\"]`"
         )
     }
 }
@@ -259,6 +281,7 @@ impl fmt::Display for NotAWheel {
             Self::Repository => "a version control repository",
             Self::Directory => "a source directory",
             Self::Editable => "an editable source directory",
+            Self::Member => "another project of the uv workspace",
         })
     }
 }

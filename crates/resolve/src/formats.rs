@@ -42,6 +42,17 @@ impl Formats {
                 || (self.no_binary.contains(ALL) && !self.only_binary.contains(ALL)))
     }
 
+    /// Whether an sdist of the package may be used where one is allowed by the package's name.
+    pub(crate) fn allow_named_sdist(&self, package: &str) -> bool {
+        !self.only_binary.contains(package)
+    }
+
+    /// Whether an sdist of the package may be used where all are allowed.
+    pub(crate) fn allow_sdist(&self, package: &str) -> bool {
+        let all = self.only_binary.contains(ALL) && !self.no_binary.contains(package);
+        self.allow_named_sdist(package) && !all
+    }
+
     pub(crate) fn extended(&self, options: &[FormatOption]) -> Self {
         let mut formats = self.clone();
         for option in options {
@@ -94,6 +105,18 @@ mod tests {
         let mut allowed = ["a", "b"].to_vec();
         allowed.retain(|name| formats.allow_wheel(name));
         assert_eq!(allowed.join(" "), expected, "{options:?}");
+    }
+
+    #[test]
+    fn only_binary_forbids_an_sdist_by_name_and_all_where_none_is_named() {
+        let mut formats = Formats::default();
+        formats.only_binary("a");
+        assert!(!formats.allow_named_sdist("a") && !formats.allow_sdist("a"));
+        assert!(formats.allow_named_sdist("b") && formats.allow_sdist("b"));
+        formats.only_binary(":all:");
+        formats.no_binary("c");
+        assert!(formats.allow_named_sdist("b") && !formats.allow_sdist("b"));
+        assert!(formats.allow_sdist("c"));
     }
 
     /// The expectations are what pip's `FormatControl` says of the same options.

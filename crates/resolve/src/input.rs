@@ -9,11 +9,12 @@ use uv_distribution_filename::WheelFilename;
 use uv_distribution_types::{Requirement, RequirementSource};
 use uv_normalize::PackageName;
 use uv_pep440::VersionSpecifiers;
-use uv_pep508::{Pep508Error, UnnamedRequirement, VersionOrUrl};
-use uv_pypi_types::VerbatimParsedUrl;
+use uv_pep508::{MarkerTree, Pep508Error, UnnamedRequirement, VersionOrUrl};
+use uv_pypi_types::{ParsedUrl, VerbatimParsedUrl};
 use uv_requirements_txt::RequirementsTxtRequirement;
+use uv_resolver::PrereleaseMode;
 
-use crate::error::{Error, Place};
+use crate::error::{Error, NotAWheel, Place};
 use crate::formats::FormatOption;
 use crate::locked::{Document, LockFile};
 use crate::request::Indexes;
@@ -53,6 +54,13 @@ pub enum Input {
         /// Dependency groups; the lock's default ones where none is named.
         groups: Vec<String>,
     },
+    /// Requirements in which relative paths are relative to a directory.
+    RequirementsAt {
+        /// The directory.
+        directory: PathBuf,
+        /// The requirements.
+        texts: Vec<String>,
+    },
     /// A requirement: `httpx>=0.27`. Relative paths in it are relative to the current directory.
     Requirement(String),
 }
@@ -63,9 +71,19 @@ pub struct Inputs {
     pub(crate) requirements: Vec<Entry>,
     pub(crate) constraints: Vec<Entry>,
     pub(crate) index: Indexes,
+    /// The find-links of `index` as the files write them, which is the same on every machine.
+    pub(crate) find_links: Vec<String>,
     pub(crate) require_hashes: bool,
-    pub(crate) pre_releases: bool,
+    /// As `--pre` or `[tool.uv] prerelease` say.
+    pub(crate) pre_releases: Option<PrereleaseMode>,
+    /// Requirements that replace others of their name.
+    pub(crate) overrides: Vec<Entry>,
+    /// Names of packages that are left out.
+    pub(crate) exclude: Vec<String>,
+    /// Where the project runs, as `[tool.uv] environments` says. Empty where nothing is said.
+    pub(crate) environments: Vec<MarkerTree>,
     pub(crate) formats: Vec<FormatOption>,
+    pub(crate) prefer_binary: bool,
     pub(crate) requires_python: Vec<(PathBuf, VersionSpecifiers)>,
     pub(crate) warnings: Vec<String>,
     pub(crate) lock: Option<LockFile>,
@@ -77,6 +95,10 @@ pub(crate) struct Entry {
     pub(crate) requirement: Requirement,
     /// `sha256:…`, any of which the wheel may have.
     pub(crate) hashes: Vec<String>,
+    /// What `[tool.uv.sources]` makes of it. None where it says nothing of the package.
+    pub(crate) lowered: Option<Vec<Entry>>,
+    /// What it names instead of a wheel, where the requirement does not show it.
+    pub(crate) refused: Option<NotAWheel>,
 }
 
 impl Inputs {
@@ -116,6 +138,12 @@ impl Inputs {
                     let document = |text: &str| toml::from_str(text).map(Document::Pylock);
                     all.lock = Some(read_lock(path, extras, groups, document)?);
                 }
+                Input::RequirementsAt { directory, texts } => {
+                    for text in texts {
+                        let place = Place::Given(text.clone());
+                        all.requirements.push(Entry::parse(text, directory, place)?);
+                    }
+                }
                 Input::Requirement(text) => {
                     let directory = std::env::current_dir().unwrap_or_default();
                     let place = Place::Given(text.clone());
@@ -154,14 +182,45 @@ impl Inputs {
         lines(&self.constraints)
     }
 
-    /// The indexes that requirements files name. URLs may hold credentials.
+    /// The indexes that the files name. URLs may hold credentials.
     pub fn indexes(&self) -> &Indexes {
         &self.index
+    }
+
+    /// The URLs that the files name: of indexes, of pages with links, of wheels. They may hold
+    /// credentials.
+    pub fn locations(&self) -> Vec<String> {
+        let Indexes {
+            default,
+            extra,
+            explicit,
+            find_links,
+            no_index: _,
+        } = &self.index;
+        let indexes = default
+            .iter()
+            .chain(extra)
+            .chain(explicit)
+            .chain(find_links);
+        let entries = self.requirements.iter().chain(&self.overrides);
+        let direct = entries.flat_map(Entry::lowered).filter_map(|entry| {
+            let RequirementSource::Url { location, .. } = &entry.requirement.source else {
+                return None;
+            };
+            Some(location.displayable_with_credentials().to_string())
+        });
+        indexes.cloned().chain(direct).collect()
     }
 
     /// What a reader should know about the files. Sorted.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// The options of the files that mean something where packages may be built from sources, as a
+    /// text. Where none may, [`Inputs::fingerprint`] has all that counts.
+    pub fn format_options(&self) -> String {
+        format!("{:?} {}", self.formats, self.prefer_binary)
     }
 
     /// All that was read, as a text that is the same whenever it means the same: in another order,
@@ -187,7 +246,7 @@ impl Inputs {
         for url in &self.index.extra {
             line("extra-index", &without_credentials(url));
         }
-        for location in &self.index.find_links {
+        for location in &self.find_links {
             line("find-links", &without_credentials(location));
         }
         if self.index.no_index {
@@ -196,8 +255,14 @@ impl Inputs {
         if self.require_hashes {
             line("require-hashes", "true");
         }
-        if self.pre_releases {
-            line("pre", "true");
+        if let Some(mode) = self.pre_releases {
+            line("pre", &mode.to_string());
+        }
+        for text in lines(&self.overrides) {
+            line("override", &text);
+        }
+        for name in &self.exclude {
+            line("exclude", name);
         }
         // Everything comes from wheels anyway: without a `no-binary` the others say nothing new.
         let is_no_binary = |option: &FormatOption| matches!(option, FormatOption::NoBinary(_));
@@ -259,26 +324,42 @@ impl Entry {
         Ok(Self {
             requirement: Requirement::from(requirement),
             hashes,
+            lowered: None,
+            refused: None,
         })
+    }
+
+    /// What stands for it: what `[tool.uv.sources]` makes of it, or itself.
+    pub(crate) fn lowered(&self) -> &[Self] {
+        self.lowered
+            .as_deref()
+            .unwrap_or_else(|| std::slice::from_ref(self))
+    }
+
+    /// Name and extras.
+    pub(crate) fn named(&self) -> String {
+        let Requirement { name, extras, .. } = &self.requirement;
+        if extras.is_empty() {
+            return name.to_string();
+        }
+        let mut extras: Vec<&str> = extras.iter().map(AsRef::as_ref).collect();
+        extras.sort_unstable();
+        format!("{name}[{}]", extras.join(","))
     }
 
     /// The requirement in one line, without credentials and without anything of this machine.
     pub(crate) fn text(&self) -> String {
-        let Requirement {
-            name,
-            extras,
-            marker,
-            source,
-            ..
-        } = &self.requirement;
-        let mut text = name.to_string();
-        if !extras.is_empty() {
-            let mut extras: Vec<&str> = extras.iter().map(AsRef::as_ref).collect();
-            extras.sort_unstable();
-            text = format!("{text}[{}]", extras.join(","));
-        }
+        let Requirement { marker, source, .. } = &self.requirement;
+        let mut text = self.named();
         match source {
-            RequirementSource::Registry { specifier, .. } => text.push_str(&specifier.to_string()),
+            RequirementSource::Registry {
+                specifier, index, ..
+            } => {
+                text.push_str(&specifier.to_string());
+                if let Some(index) = index {
+                    text = format!("{text} from {}", index.url.without_credentials());
+                }
+            }
             RequirementSource::Url { url, .. }
             | RequirementSource::GitDirectory { url, .. }
             | RequirementSource::GitPath { url, .. }
@@ -323,10 +404,7 @@ fn name(
             .split(['-', '.', '@'])
             .next()
             .and_then(|stem| PackageName::from_str(stem).ok())
-            .ok_or_else(|| Error::Invalid {
-                place,
-                message: "expected a requirement or the path of a wheel".to_owned(),
-            })?,
+            .ok_or_else(|| unnamed(&requirement.url, place))?,
     };
     Ok(uv_pep508::Requirement {
         name,
@@ -335,6 +413,24 @@ fn name(
         marker: requirement.marker,
         origin: requirement.origin,
     })
+}
+
+/// What is wrong with a location that names no package, such as `.`.
+fn unnamed(url: &VerbatimParsedUrl, place: Place) -> Error {
+    let given = url.verbatim.given().map(without_credentials);
+    match &url.parsed_url {
+        ParsedUrl::Directory(directory) => Error::NotAWheel {
+            requirement: given.unwrap_or_else(|| directory.install_path.display().to_string()),
+            kind: match directory.editable {
+                Some(true) => NotAWheel::Editable,
+                _ => NotAWheel::Directory,
+            },
+        },
+        _ => Error::Invalid {
+            place,
+            message: "expected a requirement or the path of a wheel".to_owned(),
+        },
+    }
 }
 
 /// The first line says what is wrong; the others draw it, and add nothing that a place doesn't.
@@ -378,7 +474,7 @@ fn read_lock(
 }
 
 pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|source| match source.kind() {
+    let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => Error::MissingFile {
             path: path.to_owned(),
         },
@@ -386,7 +482,15 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
             path: path.to_owned(),
             source,
         },
-    })
+    })?;
+    let is_marker = |line: &str| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ");
+    match text.lines().position(is_marker) {
+        None => Ok(text),
+        Some(before) => Err(Error::Invalid {
+            place: Place::File(path.to_owned(), Some(before + 1)),
+            message: "the file has merge conflict markers: settle the conflict first".to_owned(),
+        }),
+    }
 }
 
 /// What is wrong with a TOML document, and in which line.
@@ -399,7 +503,11 @@ pub(crate) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Error 
 }
 
 fn lines(entries: &[Entry]) -> Vec<String> {
-    let mut lines: Vec<String> = entries.iter().map(Entry::text).collect();
+    let mut lines: Vec<String> = entries
+        .iter()
+        .flat_map(Entry::lowered)
+        .map(Entry::text)
+        .collect();
     lines.sort_unstable();
     lines.dedup();
     lines

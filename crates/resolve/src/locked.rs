@@ -12,11 +12,12 @@ use uv_platform_tags::{TagCompatibility, Tags};
 use uv_redacted::DisplaySafeUrl;
 
 use crate::error::{Error, NotAWheel, Place};
-use crate::input::without_credentials;
+use crate::input::{Inputs, without_credentials};
 use crate::misfit::WheelSeen;
 use crate::pylock::Pylock;
 use crate::request::Request;
 use crate::resolution::{Pinned, ReplacedPackage, Resolution, SatisfiedPackage, WhyReplaced};
+use crate::sdists::Sdists;
 use crate::target::Target;
 use crate::uv_lock::UvLock;
 
@@ -45,6 +46,7 @@ pub(crate) struct Entry {
     /// Missing only where a lock leaves it to the source.
     pub(crate) version: Option<String>,
     pub(crate) wheels: Vec<LockedFile>,
+    pub(crate) sdist: Option<LockedFile>,
     /// What it is where it is no wheel.
     pub(crate) instead: Option<NotAWheel>,
     /// The index that it came from.
@@ -53,7 +55,7 @@ pub(crate) struct Entry {
     pub(crate) dependencies: Vec<String>,
 }
 
-/// A wheel as a lock has it.
+/// A wheel or an sdist as a lock has it.
 pub(crate) struct LockedFile {
     pub(crate) filename: String,
     pub(crate) url: String,
@@ -121,6 +123,7 @@ pub(crate) fn resolve(request: &Request, lock: &LockFile) -> Result<Resolution, 
         replaced: Vec::new(),
         warnings: Vec::new(),
     };
+    let sdists = Sdists::new(request, &Inputs::default())?;
     let mut unfit = Vec::new();
     for entry in entries {
         let installed = installed(request, &entry.name);
@@ -133,7 +136,9 @@ pub(crate) fn resolve(request: &Request, lock: &LockFile) -> Result<Resolution, 
             });
             continue;
         }
-        let Some(pinned) = entry.pin(&tags) else {
+        let may_be_built = sdists.allow(&entry.name);
+        let built = || entry.pin_sdist().filter(|_| may_be_built);
+        let Some(pinned) = entry.pin(&tags).or_else(built) else {
             unfit.push(entry.unfit(target));
             continue;
         };
@@ -188,9 +193,28 @@ impl Entry {
             name: self.name.to_string(),
             version: filename.version.to_string(),
             filename: wheel.filename.clone(),
+            is_sdist: false,
             url: wheel.url.clone(),
             sha256: wheel.sha256.clone(),
             size: wheel.size,
+            uploaded: None,
+            index: self.index.clone(),
+            requested: self.requested,
+            dependencies: self.dependencies.clone(),
+        })
+    }
+
+    /// The sdist, where the lock has one and its version.
+    fn pin_sdist(&self) -> Option<Pinned> {
+        let sdist = self.sdist.as_ref().filter(|it| !is_wheel(&it.filename))?;
+        Some(Pinned {
+            name: self.name.to_string(),
+            version: self.version.clone()?,
+            filename: sdist.filename.clone(),
+            is_sdist: true,
+            url: sdist.url.clone(),
+            sha256: sdist.sha256.clone(),
+            size: sdist.size,
             uploaded: None,
             index: self.index.clone(),
             requested: self.requested,

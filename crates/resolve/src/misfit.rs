@@ -264,6 +264,9 @@ impl fmt::Display for NoCompatibleWheel {
                 write!(f, "\n      {}: {}", misfit.part, misfit.reason)?;
             }
         }
+        if self.has_sdist && !self.wheels_seen.is_empty() {
+            write!(f, "\n  it has a source archive, which pip would build")?;
+        }
         match &self.newest_compatible {
             Some(newest) => write!(f, "\n  newest version with a wheel that fits: {newest}"),
             None => write!(f, "\n  no version of it has a wheel that fits"),
@@ -296,6 +299,10 @@ impl NoCompatibleWheel {
         );
         match self.other_base() {
             Some(base) => format!("{base}, or {build}"),
+            None if self.wheels_seen.is_empty() => format!(
+                "allow its sources to be built with `build-from-source = [\"{}\"]`, or {build}",
+                self.package
+            ),
             None => build,
         }
     }

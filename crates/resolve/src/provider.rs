@@ -24,11 +24,13 @@ use uv_resolver::{
 
 use crate::context::NoBuilds;
 use crate::installed::Installed;
+use crate::sdists::{Form, Sdists};
 use crate::solution::Solution;
 
 /// Answers from the indexes, and for installed packages from their own metadata.
 pub(crate) struct Provider<'a> {
-    pub(crate) indexes: DefaultResolverProvider<'a, NoBuilds>,
+    pub(crate) indexes: Indexes<'a>,
+    pub(crate) sdists: &'a Sdists,
     pub(crate) installed: &'a Installed,
     /// The installed packages that the indexes are asked for all the same.
     pub(crate) asked: &'a BTreeSet<PackageName>,
@@ -36,6 +38,23 @@ pub(crate) struct Provider<'a> {
     /// The one index that a package comes from.
     pub(crate) sources: &'a BTreeMap<PackageName, IndexMetadata>,
     pub(crate) log: Arc<Log>,
+}
+
+/// The indexes, as they are seen by what a package may come from.
+pub(crate) struct Indexes<'a> {
+    pub(crate) wheels: DefaultResolverProvider<'a, NoBuilds>,
+    pub(crate) either: DefaultResolverProvider<'a, NoBuilds>,
+    pub(crate) sdists: DefaultResolverProvider<'a, NoBuilds>,
+}
+
+impl<'a> Indexes<'a> {
+    fn of(&self, form: Form) -> &DefaultResolverProvider<'a, NoBuilds> {
+        match form {
+            Form::Wheel => &self.wheels,
+            Form::Either => &self.either,
+            Form::Sdist => &self.sdists,
+        }
+    }
 }
 
 impl Provider<'_> {
@@ -70,11 +89,20 @@ impl ResolverProvider for Provider<'_> {
             return Ok(VersionsResponse::NotFound);
         }
         let index = index.or_else(|| self.sources.get(package_name));
-        self.indexes.get_package_versions(package_name, index).await
+        let indexes = self.indexes.of(self.sdists.form(package_name));
+        indexes.get_package_versions(package_name, index).await
     }
 
     async fn get_or_build_wheel_metadata<'io>(&'io self, dist: &'io Dist) -> WheelMetadataResult {
-        let response = self.indexes.get_or_build_wheel_metadata(dist).await?;
+        let response = match dist {
+            Dist::Source(sdist) => self.sdists.metadata(sdist).await?,
+            Dist::Built(_) => {
+                self.indexes
+                    .wheels
+                    .get_or_build_wheel_metadata(dist)
+                    .await?
+            }
+        };
         self.note(&response);
         Ok(response)
     }
@@ -84,7 +112,7 @@ impl ResolverProvider for Provider<'_> {
         dist: &'io InstalledDist,
     ) -> WheelMetadataResult {
         let Some(metadata) = self.installed.metadata(dist.name()) else {
-            return self.indexes.get_installed_metadata(dist).await;
+            return self.indexes.wheels.get_installed_metadata(dist).await;
         };
         let response = MetadataResponse::Found(metadata.clone());
         self.note(&response);
@@ -93,7 +121,10 @@ impl ResolverProvider for Provider<'_> {
 
     fn with_reporter(self, reporter: Arc<dyn DistributionReporter>) -> Self {
         Self {
-            indexes: self.indexes.with_reporter(reporter),
+            indexes: Indexes {
+                wheels: self.indexes.wheels.with_reporter(reporter),
+                ..self.indexes
+            },
             ..self
         }
     }

@@ -42,7 +42,7 @@ struct Package {
     vcs: Option<toml::Table>,
     directory: Option<Directory>,
     archive: Option<File>,
-    sdist: Option<toml::Table>,
+    sdist: Option<File>,
     #[serde(default)]
     wheels: Vec<File>,
 }
@@ -145,6 +145,11 @@ impl Package {
             version: self.version.clone(),
             instead: self.instead(&wheels),
             wheels,
+            sdist: self
+                .sdist
+                .iter()
+                .chain(&self.archive)
+                .find_map(|file| file.read(&self.name, reading).ok()),
             index: self.index.as_deref().map(crate::input::without_credentials),
             // The specification keeps no record of what was asked for by name.
             requested: false,

@@ -1,9 +1,9 @@
-//! The dependencies that a pyproject.toml declares.
+//! The dependencies that a pyproject.toml declares, with what `[tool.uv]` says of them.
 //!
 //! Follows the pyproject.toml specification, `[project]` table, and the dependency groups
 //! specification. The project itself isn't built or installed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -15,6 +15,7 @@ use uv_pep508::MarkerTree;
 
 use crate::error::{Error, Place};
 use crate::input::{Entry, Inputs, read_text, syntax};
+use crate::tool_uv::{NOT_OBEYED, ToolUv, Within, directory};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -22,7 +23,8 @@ struct Document {
     project: Option<Project>,
     #[serde(default)]
     dependency_groups: BTreeMap<String, Vec<Spanned<toml::Value>>>,
-    tool: Option<Tool>,
+    #[serde(default)]
+    tool: Tool,
 }
 
 #[derive(Deserialize)]
@@ -38,14 +40,10 @@ struct Project {
     optional_dependencies: BTreeMap<String, Vec<Spanned<String>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct Tool {
-    uv: Option<ToolUv>,
-}
-
-#[derive(Deserialize)]
-struct ToolUv {
-    sources: Option<toml::Table>,
+    #[serde(default)]
+    uv: ToolUv,
 }
 
 /// Adds the dependencies of the project at `path`, of its `extras` and of its `groups`.
@@ -57,6 +55,7 @@ pub(crate) fn read(
 ) -> Result<(), Error> {
     let text = read_text(path)?;
     let document: Document = toml::from_str(&text).map_err(|error| syntax(path, &text, &error))?;
+    let uv = &document.tool.uv;
     let mut reader = Reader {
         path,
         text: &text,
@@ -67,33 +66,26 @@ pub(crate) fn read(
     for group in groups {
         reader.group(group, &mut Vec::new())?;
     }
-    let names: BTreeSet<String> = reader
-        .found
-        .iter()
-        .map(|entry| entry.requirement.name.to_string())
-        .collect();
     inputs.requirements.append(&mut reader.found);
-    for name in document.uv_sources() {
-        if names.contains(&name) {
+    for (texts, into) in [
+        (&uv.constraint_dependencies, &mut inputs.constraints),
+        (&uv.override_dependencies, &mut inputs.overrides),
+    ] {
+        for text in texts {
+            into.push(reader.entry(text, MarkerTree::TRUE, Within::Project)?);
+        }
+    }
+    uv.settings(path, inputs)?;
+    let table: toml::Table = toml::from_str(&text).map_err(|error| syntax(path, &text, &error))?;
+    let tool = table.get("tool").and_then(|tool| tool.get("uv"));
+    for key in NOT_OBEYED {
+        if tool.is_some_and(|uv| uv.get(key).is_some()) {
             let path = path.display();
-            inputs
-                .warnings
-                .push(format!("{path}: [tool.uv.sources] has no effect on {name}"));
+            let warning = format!("{path}: [tool.uv] {key} has no effect");
+            inputs.warnings.push(warning);
         }
     }
     Ok(())
-}
-
-impl Document {
-    fn uv_sources(&self) -> impl Iterator<Item = String> {
-        let tool = self.tool.as_ref().and_then(|tool| tool.uv.as_ref());
-        let sources = tool.and_then(|uv| uv.sources.as_ref());
-        sources
-            .into_iter()
-            .flat_map(toml::Table::keys)
-            .filter_map(|name| PackageName::from_str(name).ok())
-            .map(|name| name.to_string())
-    }
 }
 
 struct Reader<'a> {
@@ -127,7 +119,8 @@ impl Reader<'_> {
                 .push((self.path.to_owned(), specifiers));
         }
         for dependency in &project.dependencies {
-            self.requirement(dependency, MarkerTree::TRUE, &mut Vec::new())?;
+            let within = &mut Vec::new();
+            self.requirement(dependency, MarkerTree::TRUE, Within::Project, within)?;
         }
         for extra in extras {
             self.extra(extra, MarkerTree::TRUE, &mut Vec::new())?;
@@ -163,9 +156,9 @@ impl Reader<'_> {
         if within.contains(&wanted) {
             return Ok(());
         }
-        within.push(wanted);
+        within.push(wanted.clone());
         for dependency in dependencies {
-            self.requirement(dependency, marker, within)?;
+            self.requirement(dependency, marker, Within::Extra(&wanted), within)?;
         }
         within.pop();
         Ok(())
@@ -173,22 +166,22 @@ impl Reader<'_> {
 
     /// Adds a group's dependencies. `within` are the groups that include it.
     fn group(&mut self, name: &str, within: &mut Vec<GroupName>) -> Result<(), Error> {
-        let groups = &self.document.dependency_groups;
-        let undefined =
-            || self.undefined("dependency group", name, groups.keys().cloned().collect());
+        let document = self.document;
+        let groups = document.groups();
+        let known = || groups.keys().map(ToString::to_string).collect();
+        let undefined = || self.undefined("dependency group", name, known());
         let wanted = GroupName::from_str(name).map_err(|_| undefined())?;
         let matches = |key: &str| GroupName::from_str(key).is_ok_and(|key| key == wanted);
-        let (_, items) = groups
-            .iter()
-            .find(|(key, _)| matches(key))
-            .ok_or_else(undefined)?;
+        let mut items = groups.iter().filter(|(key, _)| matches(key)).peekable();
+        items.peek().ok_or_else(undefined)?;
+        let items = items.flat_map(|(_, items)| items.iter().copied());
         if within.contains(&wanted) {
             return Err(Error::Invalid {
                 place: Place::File(self.path.to_owned(), None),
                 message: format!("the dependency group `{name}` includes itself"),
             });
         }
-        within.push(wanted);
+        within.push(wanted.clone());
         for item in items {
             let included = item
                 .get_ref()
@@ -196,7 +189,8 @@ impl Reader<'_> {
                 .and_then(toml::Value::as_str);
             if let Some(text) = item.get_ref().as_str() {
                 let text = Spanned::new(item.span(), text.to_owned());
-                self.requirement(&text, MarkerTree::TRUE, &mut Vec::new())?;
+                let part = Within::Group(&wanted);
+                self.requirement(&text, MarkerTree::TRUE, part, &mut Vec::new())?;
             } else if let Some(included) = included {
                 self.group(included, within)?;
             } else {
@@ -213,14 +207,10 @@ impl Reader<'_> {
         &mut self,
         text: &Spanned<String>,
         marker: MarkerTree,
+        part: Within<'_>,
         within: &mut Vec<ExtraName>,
     ) -> Result<(), Error> {
-        let directory = std::path::absolute(self.path)
-            .ok()
-            .and_then(|path| path.parent().map(Path::to_owned))
-            .unwrap_or_default();
-        let mut entry = Entry::parse(text.get_ref(), &directory, self.place(text))?;
-        entry.requirement.marker = entry.requirement.marker.and(marker);
+        let entry = self.entry(text, marker, part)?;
         if self.is_own_name(&entry.requirement.name) {
             for extra in &entry.requirement.extras {
                 self.extra(extra.as_ref(), entry.requirement.marker, within)?;
@@ -229,6 +219,20 @@ impl Reader<'_> {
             self.found.push(entry);
         }
         Ok(())
+    }
+
+    /// Reads one requirement, with what `[tool.uv.sources]` makes of it.
+    fn entry(
+        &self,
+        text: &Spanned<String>,
+        marker: MarkerTree,
+        part: Within<'_>,
+    ) -> Result<Entry, Error> {
+        let mut entry = Entry::parse(text.get_ref(), &directory(self.path), self.place(text))?;
+        entry.requirement.marker = entry.requirement.marker.and(marker);
+        let uv = &self.document.tool.uv;
+        entry.lowered = uv.lower(&entry, part, self.path, self.text)?;
+        Ok(entry)
     }
 
     fn is_own_name(&self, name: &PackageName) -> bool {
@@ -261,6 +265,20 @@ impl Reader<'_> {
             name: name.to_owned(),
             known,
         }
+    }
+}
+
+impl Document {
+    /// The items of the dependency groups, and of uv's older `dev-dependencies`.
+    fn groups(&self) -> BTreeMap<&str, Vec<&Spanned<toml::Value>>> {
+        let mut groups: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+        for (name, items) in &self.dependency_groups {
+            groups.entry(name).or_default().extend(items);
+        }
+        if let older @ [_, ..] = &self.tool.uv.dev_dependencies[..] {
+            groups.entry("dev").or_default().extend(older);
+        }
+        groups
     }
 }
 

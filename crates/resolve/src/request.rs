@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::formats::Formats;
 use crate::input::Input;
+use crate::sdists::Builds;
 use crate::target::Target;
 
 /// What to resolve, for which target, from which indexes.
@@ -20,10 +22,14 @@ pub struct Request {
     pub constraints: Vec<String>,
     /// Requirements that replace those of the same name, wherever they are made.
     pub overrides: Vec<String>,
+    /// What relative paths in the two above are relative to.
+    pub directory: PathBuf,
     /// Packages that are left out, though something requires them.
     pub exclude: Vec<String>,
     /// Which packages may not come from wheels. Options of requirements files add to it.
     pub formats: Formats,
+    /// What may come from sources.
+    pub builds: Builds,
     /// Whether versions before a release are as good as others, as with pip's `--pre`.
     pub pre_releases: bool,
     /// Whether every package must have a hash in the inputs.
@@ -40,6 +46,8 @@ pub struct Request {
     /// satisfies all requirements is kept, newer versions or not. Of several with one name the first
     /// counts: the one that Python finds first.
     pub installed: Vec<InstalledPackage>,
+    /// How long an index may say nothing before it is asked again, and given up after some times.
+    pub timeout: Duration,
     /// Whether to answer from the cache alone.
     pub offline: bool,
     /// A directory for the index's answers. Made where missing; several requests may share it.
@@ -55,14 +63,17 @@ impl Request {
             index: Indexes::default(),
             constraints: Vec::new(),
             overrides: Vec::new(),
+            directory: std::env::current_dir().unwrap_or_default(),
             exclude: Vec::new(),
             formats: Formats::default(),
+            builds: Builds::default(),
             pre_releases: false,
             require_hashes: false,
             sources: BTreeMap::new(),
             prefer: BTreeMap::new(),
             allow_downgrade: Vec::new(),
             installed: Vec::new(),
+            timeout: Duration::from_secs(30),
             offline: false,
             cache,
         }
@@ -89,6 +100,8 @@ pub struct Indexes {
     pub default: Option<String>,
     /// The URLs of further indexes, asked before the main one.
     pub extra: Vec<String>,
+    /// The URLs of indexes that only the packages come from of which that is said.
+    pub explicit: Vec<String>,
     /// Directories, or URLs of pages, with wheels. Theirs are added to those of the indexes.
     pub find_links: Vec<String>,
     /// Whether to use `find_links` alone.

@@ -1,7 +1,7 @@
 //! Requirements files, in pip's format, read by uv.
 //!
 //! Follows pip's reference, Requirements File Format. Options of the installer's own, such as
-//! `--trusted-host`, are named in a warning; `--prefer-binary` asks for what happens anyway.
+//! `--trusted-host`, are named in a warning; `--prefer-binary` matters where something may be built from sources.
 
 use std::collections::BTreeSet;
 use std::error::Error as _;
@@ -12,10 +12,12 @@ use uv_distribution_types::Requirement;
 use uv_pep508::Pep508Error;
 use uv_pypi_types::VerbatimParsedUrl;
 use uv_requirements_txt::{RequirementsTxt, RequirementsTxtFileError, SourceCache};
+use uv_resolver::PrereleaseMode;
 
 use crate::error::{Error, Place};
 use crate::formats::FormatOption;
 use crate::input::{Entry, Inputs, parse_message};
+use crate::lines;
 use crate::locked::normal;
 
 /// Options that uv's reader skips without a word.
@@ -36,6 +38,7 @@ pub(crate) async fn read(path: &Path, inputs: &mut Inputs) -> Result<(), Error> 
     // The client is for included URLs, which are not followed: a lock could not watch them.
     let client = BaseClientBuilder::default().connectivity(Connectivity::Offline);
     let mut contents = SourceCache::default();
+    lines::prepare(&absolute, &mut contents);
     let file = RequirementsTxt::parse_with_cache(&absolute, directory, &client, &mut contents)
         .await
         .map_err(|error| explain(&error, path, &contents))?;
@@ -51,6 +54,8 @@ pub(crate) async fn read(path: &Path, inputs: &mut Inputs) -> Result<(), Error> 
         .extend(file.constraints.into_iter().map(|constraint| Entry {
             requirement: Requirement::from(constraint),
             hashes: Vec::new(),
+            lowered: None,
+            refused: None,
         }));
     let location =
         |url: uv_pep508::VerbatimUrl| url.raw().displayable_with_credentials().to_string();
@@ -61,15 +66,20 @@ pub(crate) async fn read(path: &Path, inputs: &mut Inputs) -> Result<(), Error> 
         .index
         .extra
         .extend(file.extra_index_urls.into_iter().map(location));
-    inputs
-        .index
-        .find_links
-        .extend(file.find_links.into_iter().map(location));
+    for url in file.find_links {
+        let given = url.given().map(str::to_owned);
+        let url = location(url);
+        inputs.find_links.push(given.unwrap_or_else(|| url.clone()));
+        inputs.index.find_links.push(url);
+    }
     inputs.index.no_index |= file.no_index;
     inputs.require_hashes |= file.require_hashes;
     let mut lines = Vec::new();
-    in_order(&absolute, &contents, &mut BTreeSet::new(), &mut lines);
-    inputs.pre_releases |= lines.iter().any(|line| line.trim() == "--pre");
+    in_order(&absolute, &contents, &mut BTreeSet::new(), &mut lines)?;
+    inputs.prefer_binary |= lines.iter().any(|line| line.trim() == "--prefer-binary");
+    if lines.iter().any(|line| line.trim() == "--pre") {
+        inputs.pre_releases = Some(PrereleaseMode::Allow);
+    }
     inputs
         .formats
         .extend(lines.into_iter().filter_map(format_option));
@@ -84,29 +94,31 @@ fn in_order<'a>(
     contents: &'a SourceCache,
     within: &mut BTreeSet<PathBuf>,
     lines: &mut Vec<&'a str>,
-) {
+) -> Result<(), Error> {
     let found = contents.iter().find(|(known, _)| known.as_path() == path);
     let Some((_, content)) = found else {
-        return;
+        return Ok(());
     };
-    if !within.insert(path.to_owned()) {
-        return;
-    }
-    for line in content.lines() {
-        let line = line.split(" #").next().unwrap_or_default().trim();
-        let included = ["--requirement", "--constraint", "-r", "-c"]
-            .iter()
-            .find_map(|option| line.strip_prefix(option));
-        match included {
+    within.insert(path.to_owned());
+    for (number, line) in content.lines().enumerate() {
+        let line = lines::without_comment(line);
+        match lines::included(line) {
             Some(name) => {
-                let name = name.trim_start_matches(['=', ' ', '\t']);
                 let name = path.parent().unwrap_or(Path::new("/")).join(name);
-                in_order(&normal(&name), contents, within, lines);
+                let name = normal(&name);
+                if within.contains(&name) {
+                    return Err(Error::Invalid {
+                        place: Place::File(path.to_owned(), Some(number + 1)),
+                        message: format!("{} includes itself", name.display()),
+                    });
+                }
+                in_order(&name, contents, within, lines)?;
             }
             None => lines.push(line),
         }
     }
     within.remove(path);
+    Ok(())
 }
 
 fn format_option(line: &str) -> Option<FormatOption> {

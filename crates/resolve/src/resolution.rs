@@ -21,8 +21,11 @@ pub struct Pinned {
     pub name: String,
     /// Its version, normalised, with a local part where it has one: `2.1.0+cpu`.
     pub version: String,
-    /// The file name of the wheel.
+    /// The file name of the wheel, or of the sdist.
     pub filename: String,
+    /// Whether it is an sdist, that a wheel has to be built from. What is said of the wheel below is
+    /// said of the sdist then.
+    pub is_sdist: bool,
     /// Where the wheel is: absolute, without credentials, `file:` for a local one.
     pub url: String,
     /// The sha256 of the wheel, 64 lower-case hexadecimal digits. None where the index gives none.

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use uv_distribution::Metadata;
 use uv_distribution_types::{
     BuiltDist, Diagnostic, Dist, Identifier as _, Name as _, Node, Requirement, ResolvedDist,
+    SourceDist,
 };
 use uv_normalize::PackageName;
 use uv_pep440::Version;
+use uv_pep508::MarkerTree;
 use uv_platform_tags::Tags;
 use uv_pypi_types::{HashAlgorithm, HashDigest};
 use uv_resolver::{InMemoryIndex, MetadataResponse};
@@ -15,6 +17,7 @@ use uv_resolver::{InMemoryIndex, MetadataResponse};
 use crate::diagnose::chain;
 use crate::error::{Error, NotAWheel};
 use crate::resolution::{Pinned, Resolution, SatisfiedPackage};
+use crate::sdists;
 use crate::uv::Engine;
 
 /// What a run of the resolver found, and the metadata that it read.
@@ -101,13 +104,21 @@ impl Solution {
             warn_of_kernel_markers(&entry.requirement, "an input", &mut warnings);
         }
         warnings.extend(self.graph.diagnostics().iter().map(Diagnostic::message));
+        let environments = &engine.inputs.environments;
+        let is_this = |it: &MarkerTree| it.evaluate(&engine.markers, &[]);
+        if !environments.is_empty() && !environments.iter().any(is_this) {
+            warnings.insert(format!(
+                "[tool.uv] environments has none that is {}: uv would not resolve for it",
+                engine.request.target
+            ));
+        }
 
         let requested = engine.requested();
         let (mut wheels, mut satisfied) = (Vec::new(), Vec::new());
         for resolved in self.graph.distributions() {
             warn_of_metadata(resolved, &self.index, engine, &mut warnings);
-            let dist = match resolved {
-                ResolvedDist::Installable { dist, .. } => dist,
+            let (dist, version) = match resolved {
+                ResolvedDist::Installable { dist, version } => (dist, version),
                 ResolvedDist::Installed { dist } => {
                     satisfied.push(SatisfiedPackage {
                         name: dist.name().to_string(),
@@ -117,6 +128,10 @@ impl Solution {
                 }
             };
             let mut pinned = pin(dist, engine)?;
+            if let Some(version) = version {
+                // An sdist at a URL does not tell it by itself.
+                pinned.version = version.to_string();
+            }
             pinned.requested = requested.contains(dist.name());
             let dependencies = self.dependencies(dist.name()).into_iter();
             pinned.dependencies = dependencies.map(ToString::to_string).collect();
@@ -137,6 +152,9 @@ impl Solution {
 
 /// The chosen wheel of a distribution.
 fn pin(dist: &Dist, engine: &Engine<'_>) -> Result<Pinned, Error> {
+    if let Dist::Source(source) = dist {
+        return pin_sdist(dist, source, engine);
+    }
     let (filename, url, index, file) = match dist {
         Dist::Built(BuiltDist::Registry(wheels)) => {
             let wheel = wheels.best_wheel();
@@ -164,10 +182,40 @@ fn pin(dist: &Dist, engine: &Engine<'_>) -> Result<Pinned, Error> {
         version: filename.version.to_string(),
         // The index's spelling of the name, where there is one: uv's own is normalised.
         filename: file.map_or_else(|| filename.to_string(), |file| file.filename.to_string()),
+        is_sdist: false,
         url: url.without_credentials().to_string(),
         sha256,
         size: file.and_then(|file| file.size),
         uploaded: file.and_then(|file| file.upload_time_utc_ms),
+        index: index.map(|index| index.url().without_credentials().to_string()),
+        requested: false,
+        dependencies: Vec::new(),
+    };
+    engine.check_hashes(dist, &mut pinned)?;
+    Ok(pinned)
+}
+
+/// The chosen sdist of a distribution.
+fn pin_sdist(dist: &Dist, source: &SourceDist, engine: &Engine<'_>) -> Result<Pinned, Error> {
+    let Some(sdist) = sdists::sdist(source) else {
+        return Err(Error::NotAWheel {
+            requirement: dist.to_string(),
+            kind: NotAWheel::Archive,
+        });
+    };
+    let (uploaded, index) = match source {
+        SourceDist::Registry(dist) => (dist.file.upload_time_utc_ms, Some(&dist.index)),
+        _ => (None, None),
+    };
+    let mut pinned = Pinned {
+        name: sdist.name,
+        version: sdist.version.unwrap_or_default(),
+        filename: sdist.filename,
+        is_sdist: true,
+        url: sdist.url,
+        sha256: sdist.sha256,
+        size: sdist.size,
+        uploaded,
         index: index.map(|index| index.url().without_credentials().to_string()),
         requested: false,
         dependencies: Vec::new(),

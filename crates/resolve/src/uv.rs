@@ -4,6 +4,7 @@
 //! proxies and certificates from the environment (`HTTPS_PROXY`, `SSL_CERT_FILE`), and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -13,7 +14,9 @@ use uv_client::{
     FlatIndexEntries, RegistryClient, RegistryClientBuilder,
 };
 use uv_distribution::DistributionDatabase;
-use uv_distribution_types::{Dist, Index, IndexLocations, IndexMetadata, IndexUrl, RequiresPython};
+use uv_distribution_types::{
+    Dist, Index, IndexLocations, IndexMetadata, IndexUrl, RequirementSource, RequiresPython,
+};
 use uv_normalize::PackageName;
 use uv_pep508::MarkerEnvironment;
 use uv_platform_tags::Tags;
@@ -32,8 +35,9 @@ use crate::installed::Installed;
 use crate::provider::{Log, Provider};
 use crate::request::{Indexes, Request};
 use crate::resolution::{Pinned, Resolution};
+use crate::sdists::Sdists;
 use crate::solution::{Solution, sha256s};
-use crate::{diagnose, downgrade, entries, locked};
+use crate::{diagnose, downgrade, entries, locked, provider, sdists};
 
 /// How many requests to indexes are under way at a time.
 pub(crate) const CONCURRENT_REQUESTS: usize = 50;
@@ -47,18 +51,35 @@ pub async fn resolve(request: &Request) -> Result<Resolution, Error> {
     if let Some(lock) = &inputs.lock {
         return locked::resolve(request, lock);
     }
-    let engine = Engine::new(request, &inputs).await?;
+    let mut engine = Engine::new(request, &inputs).await?;
     let tags = request.target.uv_tags()?;
-    match engine.solve(Some(&tags)).await {
-        Ok(solution) => {
-            let wanted = solution.wanted(&engine);
-            let resolution = solution.resolution(&engine)?;
-            downgrade::check(&engine, &tags, &resolution, &wanted).await?;
-            check_formats(&engine, &resolution)?;
-            Ok(resolution)
+    loop {
+        let error = match engine.solve(Some(&tags)).await {
+            Ok(solution) => return check(&engine, &tags, &solution).await,
+            Err(error) => error,
+        };
+        if let Some(error) = engine.sdists.failure() {
+            return Err(error);
         }
-        Err(error) => Err(diagnose::explain(&engine, &tags, error).await),
+        let involved = sdists::involved(&error);
+        let error = diagnose::explain(&engine, &tags, error).await;
+        let lacking = match &error {
+            Error::NoCompatibleWheel(error) => PackageName::from_str(&error.package).ok(),
+            _ => None,
+        };
+        if !engine.sdists.relent(lacking.as_ref(), &involved) {
+            return Err(error);
+        }
     }
+}
+
+/// The resolution, if it is one that may be.
+async fn check(engine: &Engine<'_>, tags: &Tags, solution: &Solution) -> Result<Resolution, Error> {
+    let wanted = solution.wanted(engine);
+    let resolution = solution.resolution(engine)?;
+    downgrade::check(engine, tags, &resolution, &wanted).await?;
+    check_formats(engine, &resolution)?;
+    Ok(resolution)
 }
 
 /// All that stays the same between runs of the resolver.
@@ -73,6 +94,7 @@ pub(crate) struct Engine<'a> {
     pub(crate) find_links: FlatIndexEntries,
     pub(crate) entries: Entries,
     pub(crate) installed: Installed,
+    pub(crate) sdists: Sdists,
     manifest: Manifest,
     hasher: HashStrategy,
     /// The one index that a package comes from.
@@ -86,7 +108,8 @@ impl<'a> Engine<'a> {
         let markers = request.target.markers()?;
         check_python(request, inputs)?;
         let entries = Entries::gather(request, inputs)?;
-        entries.check(&markers)?;
+        let sdists = Sdists::new(request, inputs)?;
+        entries.check(&markers, &sdists)?;
         let locations = locations(&request.index, &inputs.index)?;
         let cache = Cache::from_path(&request.cache)
             .init()
@@ -108,8 +131,9 @@ impl<'a> Engine<'a> {
             hasher: entries.hasher(request, inputs, &markers)?,
             free: entries.free(request)?,
             installed: Installed::gather(request, inputs, &entries, &markers),
-            sources: sources(&request.sources)?,
+            sources: sources(&request.sources, &entries, &markers)?,
             entries,
+            sdists,
             markers,
             client,
             cached,
@@ -121,6 +145,8 @@ impl<'a> Engine<'a> {
     /// Runs the resolver, until it has asked the indexes for all that it must. Without tags, every
     /// wheel counts as compatible.
     pub(crate) async fn solve(&self, tags: Option<&Tags>) -> Result<Solution, ResolveError> {
+        // What failed in a run that only looked around is no longer of interest.
+        drop(self.sdists.failure());
         let requirements = self.entries.holding(&self.markers);
         let mut asked = self
             .installed
@@ -147,36 +173,39 @@ impl<'a> Engine<'a> {
         let versions = RequiresPython::greater_than_equal_version(version);
         let python = PythonRequirement::from_marker_environment(&self.markers, versions.clone());
         let context = &self.context;
-        let find_links = FlatIndex::from_entries(
-            self.find_links.clone(),
-            tags,
-            &self.hasher,
-            context.build_options(),
-        );
         let index = InMemoryIndex::default();
         let environment = environment(&self.markers);
         let options = OptionsBuilder::new()
             .build_options(context.build_options().clone())
             .prerelease(self.pre_releases())
             .build();
-        let indexes = DefaultResolverProvider::new(
-            DistributionDatabase::new(
-                &self.client,
-                context,
-                Arc::new(Semaphore::new(CONCURRENT_REQUESTS)),
-            ),
-            &find_links,
-            tags,
-            &versions,
-            AllowedYanks::from_manifest(&self.manifest, &environment, options.dependency_mode),
-            &self.hasher,
-            options.exclude_newer.clone(),
-            context.locations(),
-            context.build_options(),
-            context.capabilities(),
-        );
+        let requests = Arc::new(Semaphore::new(CONCURRENT_REQUESTS));
+        let by_format = [context.build_options(), &context.either, &context.sdists];
+        let find_links = by_format.map(|formats| {
+            FlatIndex::from_entries(self.find_links.clone(), tags, &self.hasher, formats)
+        });
+        let indexes = |n: usize| {
+            let formats = by_format[n];
+            DefaultResolverProvider::new(
+                DistributionDatabase::new(&self.client, context, Arc::clone(&requests)),
+                &find_links[n],
+                tags,
+                &versions,
+                AllowedYanks::from_manifest(&self.manifest, &environment, options.dependency_mode),
+                &self.hasher,
+                options.exclude_newer.clone(),
+                context.locations(),
+                formats,
+                context.capabilities(),
+            )
+        };
         let provider = Provider {
-            indexes,
+            indexes: provider::Indexes {
+                wheels: indexes(0),
+                either: indexes(1),
+                sdists: indexes(2),
+            },
+            sdists: &self.sdists,
             installed: &self.installed,
             asked,
             markers: &self.markers,
@@ -208,10 +237,10 @@ impl<'a> Engine<'a> {
     }
 
     fn pre_releases(&self) -> Prerelease {
-        let global = if self.request.pre_releases || self.inputs.pre_releases {
+        let global = if self.request.pre_releases {
             PrereleaseMode::Allow
         } else {
-            PrereleaseMode::default()
+            self.inputs.pre_releases.unwrap_or_default()
         };
         Prerelease {
             global,
@@ -223,7 +252,10 @@ impl<'a> Engine<'a> {
     /// the request allows it.
     pub(crate) fn is_guarded(&self, pinned: &Pinned) -> bool {
         let named = |names: &[PackageName]| names.iter().any(|name| name.as_ref() == pinned.name);
-        pinned.index.is_some() && !named(&self.free)
+        // Of what may be built, the newest version is chosen, or a wheel where one is preferred.
+        let may_be_built =
+            PackageName::from_str(&pinned.name).is_ok_and(|name| self.sdists.allow(&name));
+        pinned.index.is_some() && !named(&self.free) && !may_be_built
     }
 
     /// Checks a wheel against the hashes that the inputs require of it. Where neither index nor
@@ -275,7 +307,8 @@ fn check_formats(engine: &Engine<'_>, resolution: &Resolution) -> Result<(), Err
     let formats = engine.request.formats.extended(&engine.inputs.formats);
     let wheels = resolution.wheels.iter();
     // A wheel that is named by its URL was not chosen among formats.
-    let refused = wheels.filter(|it| it.index.is_some() && !formats.allow_wheel(&it.name));
+    let refused =
+        wheels.filter(|it| !it.is_sdist && it.index.is_some() && !formats.allow_wheel(&it.name));
     let packages: Vec<String> = refused.map(|wheel| wheel.name.clone()).collect();
     if packages.is_empty() {
         return Ok(());
@@ -283,17 +316,29 @@ fn check_formats(engine: &Engine<'_>, resolution: &Resolution) -> Result<(), Err
     Err(Error::NoBinary { packages })
 }
 
+/// The one index of each package that has one: what the request says wins over `[tool.uv.sources]`.
 fn sources(
     sources: &BTreeMap<String, String>,
+    entries: &Entries,
+    markers: &MarkerEnvironment,
 ) -> Result<BTreeMap<PackageName, IndexMetadata>, Error> {
-    let parse = |(name, url): (&String, &String)| {
-        let index = index_url(url)?;
-        Ok((entries::package_name(name)?, IndexMetadata::from(index)))
-    };
-    sources.iter().map(parse).collect()
+    let theirs = entries.holding(markers).filter_map(|entry| {
+        let RequirementSource::Registry { index, .. } = &entry.requirement.source else {
+            return None;
+        };
+        Some((entry.requirement.name.clone(), index.clone()?))
+    });
+    let mut all: BTreeMap<_, _> = theirs.collect();
+    for (name, url) in sources {
+        all.insert(
+            entries::package_name(name)?,
+            IndexMetadata::from(index_url(url)?),
+        );
+    }
+    Ok(all)
 }
 
-fn index_url(url: &str) -> Result<IndexUrl, Error> {
+pub(crate) fn index_url(url: &str) -> Result<IndexUrl, Error> {
     IndexUrl::parse(url, None).map_err(|error| Error::IndexUrl {
         url: without_credentials(url),
         message: error.to_string(),
@@ -326,6 +371,11 @@ fn locations(request: &Indexes, files: &Indexes) -> Result<IndexLocations, Error
     for url in request.extra.iter().chain(&files.extra) {
         indexes.push(Index::from_extra_index_url(index_url(url)?));
     }
+    for url in request.explicit.iter().chain(&files.explicit) {
+        let mut index = Index::from_extra_index_url(index_url(url)?);
+        index.explicit = true;
+        indexes.push(index);
+    }
     if let Some(url) = request.default.as_ref().or(files.default.as_ref()) {
         indexes.push(Index::from_index_url(index_url(url)?));
     }
@@ -353,6 +403,7 @@ fn clients(
     };
     let mut base = BaseClientBuilder::default()
         .with_system_certs(true)
+        .read_timeout(request.timeout)
         .no_retry_delay(false);
     if let Some(certificates) = Certificates::from_env() {
         base = base.custom_certificates(certificates);

@@ -48,7 +48,7 @@ struct Package {
     optional_dependencies: BTreeMap<String, Vec<Edge>>,
     #[serde(default, alias = "dependency-groups")]
     dev_dependencies: BTreeMap<String, Vec<Edge>>,
-    sdist: Option<toml::Value>,
+    sdist: Option<Wheel>,
     #[serde(default)]
     wheels: Vec<Wheel>,
     #[serde(default)]
@@ -324,6 +324,11 @@ impl Package {
             version: self.version.clone(),
             instead: self.instead(&wheels),
             wheels,
+            // Only where it is asked for does it matter where it is.
+            sdist: self
+                .sdist
+                .as_ref()
+                .and_then(|it| self.file(it, reading).ok()),
             index: index.map(crate::input::without_credentials),
             requested: false,
             dependencies: Vec::new(),

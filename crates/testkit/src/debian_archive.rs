@@ -45,12 +45,22 @@ struct Suite {
     stanzas: Vec<(String, String)>,
     /// What is served below `dists/<codename>/`; made on the first request after a change.
     files: BTreeMap<String, Vec<u8>>,
+    /// The same as a flat repository.
+    flat: BTreeMap<String, Vec<u8>>,
 }
 
 impl DebianArchive {
     /// An archive whose suites `trixie`, `trixie-updates` and `trixie-security` are empty.
     pub fn start() -> Self {
-        let key = ArchiveKey::new(1);
+        Self::signed_by(ArchiveKey::new(1))
+    }
+
+    /// Somebody else's, with a key of its own.
+    pub fn foreign() -> Self {
+        Self::signed_by(ArchiveKey::new(3))
+    }
+
+    fn signed_by(key: ArchiveKey) -> Self {
         let suites = ["trixie", "trixie-updates", "trixie-security"];
         let state = Arc::new(Mutex::new(State {
             key: key.clone(),
@@ -79,6 +89,11 @@ impl DebianArchive {
     /// The address that `[debian] mirror` takes.
     pub fn mirror(&self) -> String {
         self.at("/debian")
+    }
+
+    /// The URL of the suite `trixie` as a flat repository: its suite is `./`.
+    pub fn flat(&self) -> String {
+        self.at("/flat")
     }
 
     /// The public key, armored.
@@ -194,6 +209,12 @@ impl State {
             let file = self.pool.get(&path[at + 1..].replace("%2B", "+"));
             return file.map_or_else(Answer::not_found, |file| Answer::ok(BYTES, file.clone()));
         }
+        if let Some(path) = path.strip_prefix("/flat/") {
+            self.publish("trixie");
+            let suite = self.suites.get("trixie");
+            let file = suite.and_then(|suite| suite.flat.get(path));
+            return file.map_or_else(Answer::not_found, |file| Answer::ok(BYTES, file.clone()));
+        }
         let Some((_, path)) = path.split_once("/dists/") else {
             return Answer::not_found();
         };
@@ -235,6 +256,19 @@ impl State {
                 suite.files.insert(path, bytes);
             }
         }
+        let all = suite
+            .stanzas
+            .iter()
+            .fold(String::new(), |all, (_, it)| all + it + "\n");
+        let flat = format!(
+            "Date: Sat, 01 Nov 2025 00:00:00 UTC\nSHA256:\n {} {} Packages\n",
+            sha256(all.as_bytes()),
+            all.len()
+        );
+        suite.flat = BTreeMap::from([
+            ("Packages".to_owned(), all.into_bytes()),
+            ("InRelease".to_owned(), key.clear_sign(&flat).into_bytes()),
+        ]);
         let mut signed = key.clear_sign(&text);
         if tampered {
             signed = signed.replace("Label: Debian", "Label: Ubuntu");

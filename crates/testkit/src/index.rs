@@ -10,10 +10,10 @@ use hyper::header::{ACCEPT, HeaderMap};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::WheelBuilder;
 use crate::answer::Answer;
 use crate::server::{Server, lock};
 use crate::wheel::normalised;
+use crate::{SdistBuilder, WheelBuilder};
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 const HTML: &str = "text/html; charset=utf-8";
@@ -83,6 +83,11 @@ impl PackageIndex {
     /// The address of a file.
     pub fn file_url(&self, filename: &str) -> String {
         self.at(&format!("/files/{filename}"))
+    }
+
+    /// Serves a source distribution.
+    pub fn add_sdist(&self, sdist: &SdistBuilder) -> &Self {
+        self.add_file(sdist.name(), &sdist.filename(), &sdist.build())
     }
 
     /// Adds a wheel, in place of one with the same filename.

@@ -11,7 +11,9 @@ mod elf_builder;
 mod fault;
 mod index;
 mod materialise;
+mod recorded;
 mod registry;
+mod sdist;
 mod server;
 mod signing;
 mod wheel;
@@ -25,10 +27,12 @@ pub use elf_builder::ElfBuilder;
 pub use fault::Fault;
 pub use index::PackageIndex;
 pub use materialise::{materialise, read_content};
+pub use recorded::RecordedIndex;
 pub use registry::{
     Access, Host, Kind, Profile, Registry, RegistryFault, RegistryRequest, RetryAfter, Site, When,
     profiles,
 };
+pub use sdist::SdistBuilder;
 pub use server::{Served, Server};
 pub use signing::ArchiveKey;
 pub use wheel::WheelBuilder;

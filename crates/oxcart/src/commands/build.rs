@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use oci::Platform;
 
+use crate::archives::Mirrors;
 use crate::asked;
 use crate::base::Bases;
 use crate::build::{self, Blobs, Built, Cache, Options, Supplies};
 use crate::cli::{BuildArgs, Global};
 use crate::clock;
 use crate::commands::{bytes, lock::stale};
-use crate::debian::Mirrors;
 use crate::diagnostics::{self, Failure};
 use crate::fetch::Fetcher;
 use crate::full_lock::{self, Strays};
@@ -26,6 +26,7 @@ use crate::output::{Destination, Named};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::project::Project;
+use crate::project_wheel;
 use crate::proof;
 use crate::registries::Registries;
 use crate::remote::{self, Remote};
@@ -81,11 +82,12 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
 
     let mut lock = lock(&project, &platforms, IfStale::of(args), means)?;
     seconds.lock = start.elapsed().as_secs_f64();
-    let plans = platforms
+    let mut plans = platforms
         .iter()
         .filter_map(|platform| lock.platform(*platform))
         .map(|locked| Plan::new(&project, locked))
         .collect::<Result<Vec<_>, _>>()?;
+    project_wheel::complete(&mut plans, &project, &fetcher, &progress)?;
     let workshop = Workshop {
         project: &project,
         store: &store,
@@ -210,11 +212,7 @@ impl Making<'_> {
             store,
             date,
         } = *self.workshop;
-        let jobs = self
-            .plans
-            .iter()
-            .map(|plan| layers::jobs(project, plan, date))
-            .collect::<Result<Vec<_>, _>>();
+        let jobs = layers::jobs(project, self.plans, date);
         let damaged = jobs.and_then(|jobs| mend::mend(store, self.plans, jobs.iter().flatten()));
         let Some(damaged) = damaged.ok().filter(|it| !it.is_empty()) else {
             return Err(error);
@@ -230,7 +228,11 @@ impl Making<'_> {
                 .caused_by(error)
                 .into());
         }
-        Ok(())
+        // The project's wheel is no download that is had anew when it is missed.
+        let Means {
+            fetcher, progress, ..
+        } = self.means;
+        project_wheel::complete(&mut self.plans.to_vec(), project, fetcher, progress)
     }
 }
 

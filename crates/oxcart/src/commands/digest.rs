@@ -15,7 +15,7 @@ use crate::diagnostics::Failure;
 use crate::full_lock::{self, Stated};
 use crate::github::Workflow;
 use crate::layers::{self, Job};
-use crate::lock::{Lock, LockedImage, LockedPlatform};
+use crate::lock::{Lock, LockedImage};
 use crate::plan::{Plan, Step};
 use crate::progress::Progress;
 use crate::project::Project;
@@ -62,8 +62,14 @@ pub(crate) fn run(global: &Global, args: &DigestArgs) -> anyhow::Result<()> {
         lacking: Vec::new(),
     };
     let locked = platforms.iter().filter_map(|it| lock.platform(*it));
-    let images = locked
-        .map(|locked| drafts.image(locked))
+    let plans = locked
+        .map(|locked| Plan::new(&project, locked))
+        .collect::<Result<Vec<_>, _>>()?;
+    let jobs = layers::jobs(&project, &plans, drafts.date)?;
+    let images = plans
+        .iter()
+        .zip(&jobs)
+        .map(|(plan, jobs)| drafts.image(plan, jobs))
         .collect::<anyhow::Result<Vec<_>>>()?;
     if !drafts.lacking.is_empty() {
         return Err(lacking(&path.display().to_string(), &drafts.lacking).into());
@@ -101,17 +107,15 @@ struct Drafts<'a> {
 }
 
 impl Drafts<'_> {
-    /// The image of what is `locked`; None where the lock does not say enough.
-    fn image(&mut self, locked: &LockedPlatform) -> anyhow::Result<Option<oci::Image>> {
-        let plan = Plan::new(self.project, locked)?;
+    /// The image of a plan; None where the lock does not say enough.
+    fn image(&mut self, plan: &Plan, jobs: &[Job]) -> anyhow::Result<Option<oci::Image>> {
         let base = plan.image.as_ref().map(LockedImage::base).transpose()?;
         if let Some(None) = base {
             let what = "the configuration of the base image";
             self.lacking.push(format!("{}: {what}", plan.platform));
         }
-        let jobs = layers::jobs(self.project, &plan, self.date)?;
         let mut layers = Vec::new();
-        for job in &jobs {
+        for job in jobs {
             if let Some(layer) = self.layer(job)? {
                 layers.push(layer);
             } else {
@@ -123,7 +127,7 @@ impl Drafts<'_> {
             return Ok(None);
         }
         let layers = jobs.iter().zip(&layers);
-        let image = build::describe(&plan, base.flatten(), layers, self.date)?;
+        let image = build::describe(plan, base.flatten(), layers, self.date)?;
         Ok(Some(image))
     }
 

@@ -17,15 +17,16 @@ pub(crate) fn run(global: &Global, args: &InspectArgs) -> anyhow::Result<()> {
     // Of all platforms, or the lock would seem to have too many.
     let look = Look::at(global, &args.image, &[], &progress);
     let mut look = runtime.block_on(look)?;
-    let lock = |look: &Look| lock_state(&global.project, &look.inspection);
-    look.inspection.lock = lock(&look);
+    let compared = |look: &Look| lock_state(&global.project, &look.inspection);
+    look.inspection.lock = compared(&look);
     look.choose(&args.platforms)?;
     let is_deep = !args.documents
         && (args.json || args.tree || args.packages || args.by_layer || args.html.is_some());
     if !is_deep {
-        return match args.json {
-            true => super::print(&serde_json::to_string_pretty(&look.inspection)?),
-            false => super::print(anatomy::text(&look.inspection, false).trim_end()),
+        return if args.json {
+            super::print(&serde_json::to_string_pretty(&look.inspection)?)
+        } else {
+            super::print(anatomy::text(&look.inspection, false).trim_end())
         };
     }
     let store = Store::open(global.store.as_deref())?;
@@ -34,7 +35,7 @@ pub(crate) fn run(global: &Global, args: &InspectArgs) -> anyhow::Result<()> {
     look.inspection.look(&contents, args.json && is_tree);
     if args.platforms.is_empty() {
         // Now Debian's packages are known one by one.
-        look.inspection.lock = lock(&look);
+        look.inspection.lock = compared(&look);
     }
     if let Some(path) = &args.html {
         let page = anatomy::page(&look.inspection);

@@ -4,11 +4,11 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::thread;
 
+use crate::archives::Mirrors;
 use crate::asked;
 use crate::base::Bases;
 use crate::build::{self, Blobs, Cache, Options, Supplies};
 use crate::cli::{Global, LockArgs};
-use crate::debian::Mirrors;
 use crate::diagnostics::Failure;
 use crate::fetch::Fetcher;
 use crate::full_lock;

@@ -8,18 +8,19 @@ use std::thread;
 
 use oci::{Artifact, Digest, EMPTY, LayoutWriter, Platform};
 
+use crate::archives::Mirrors;
 use crate::base::Bases;
 use crate::build::in_parallel;
 use crate::cli::{Global, VendorArgs};
 use crate::commands::build::{IfStale, lock};
 use crate::commands::bytes;
-use crate::debian::Mirrors;
 use crate::fetch::Fetcher;
-use crate::lock::LockedPlatform;
+use crate::lock::{LockedPlatform, LockedWheel};
 use crate::progress::Progress;
 use crate::project::{Base, Project};
 use crate::registries::Registries;
 use crate::resolving::Means;
+use crate::sources::Builder;
 use crate::store::Store;
 use crate::vendor::{self, ARTIFACT_TYPE, Kind, Supply};
 
@@ -96,6 +97,11 @@ fn fetch(
         .filter(|supply| matches!(supply.kind, Kind::Wheel | Kind::Deb))
         .map(|supply| supply.download())
         .collect();
+    let wheels = locked.iter().flat_map(|it| &it.wheels);
+    let is_absent = |wheel: &&LockedWheel| absent.iter().any(|it| it.digest == wheel.sha256.0);
+    let absent_wheels: Vec<_> = wheels.filter(is_absent).collect();
+    let builder = Builder::new(means.fetcher, means.progress);
+    means.fetcher.wait(builder.have(&absent_wheels))?;
     means.fetcher.all(&downloads)?;
     let Base::Image { location, .. } = &project.base else {
         return Ok(());
@@ -113,6 +119,13 @@ fn fetch(
         means.fetcher.wait(async {
             if documents.iter().any(|it| absent.contains(it)) {
                 bases.documents(location, &image).await?;
+            }
+            if image
+                .dpkg
+                .as_ref()
+                .is_some_and(|it| absent.contains(&it.digest))
+            {
+                bases.dpkg(location, &image).await?;
             }
             bases.fetch(location, &image).await
         })?;

@@ -11,12 +11,12 @@ use oci::{Digest, Platform};
 use oci_spec::image::ImageManifest;
 use serde_json::Value;
 
+use crate::archives::Mirrors;
 use crate::base::{Bases, reader};
 use crate::build::{self, Blobs, BuiltImage, BuiltLayer, Cache, Options, Supplies};
 use crate::cli::{Global, VerifyArgs};
 use crate::clock;
 use crate::commands::build::{IfStale, lock};
-use crate::debian::Mirrors;
 use crate::diagnostics::Failure;
 use crate::fetch::Fetcher;
 use crate::full_lock;
@@ -29,6 +29,7 @@ use crate::place::{Document, Images, Location, Place, sha256};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::project::{Base, Project};
+use crate::project_wheel;
 use crate::registries::Registries;
 use crate::resolving::Means;
 use crate::store::Store;
@@ -79,9 +80,10 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> anyhow::Result<ExitCode
     }
     let lock = lock(&project, &platforms, IfStale::Fail, means)?;
     let locked = platforms.iter().filter_map(|it| lock.platform(*it));
-    let plans = locked
+    let mut plans = locked
         .map(|locked| Plan::new(&project, locked))
         .collect::<Result<Vec<_>, _>>()?;
+    project_wheel::complete(&mut plans, &project, &fetcher, &progress)?;
     let workshop = Workshop {
         project: &project,
         store: &store,

@@ -64,9 +64,12 @@ pub(crate) struct DependenciesTable {
     pub(crate) groups: Vec<String>,
     pub(crate) only_binary: Vec<String>,
     pub(crate) no_binary: Vec<String>,
-    /// What happens anyway as long as nothing is built from sources.
+    /// Any wheel that fits is better than any sdist.
     pub(crate) prefer_binary: bool,
+    /// Packages that may be built from sdists, or `:all:`.
     pub(crate) build_from_source: Vec<String>,
+    /// How the project itself is installed; files of it are `[[app]]` tables' affair.
+    pub(crate) project: Option<InstallProject>,
     /// Requirements, or files of them, that limit versions.
     pub(crate) constraints: Vec<String>,
     /// Requirements that replace those of the same name.
@@ -81,14 +84,41 @@ pub(crate) struct DependenciesTable {
     pub(crate) extra_indexes: Vec<String>,
     pub(crate) find_links: Vec<String>,
     pub(crate) versions: Versions,
-    /// Nothing is said of large wheels.
-    pub(crate) allow_large: bool,
+    /// Packages that may be large, with what they need.
+    pub(crate) allow_large: Allowed,
+    /// Packages that may differ between platforms: in version, or in being there at all.
+    pub(crate) allow_divergence: Allowed,
+    /// Packages that may need others on each platform, being of one version.
+    pub(crate) allow_other_needs: Allowed,
     /// Packages that may end at an old version because newer ones have no wheel.
     pub(crate) allow_downgrade: Vec<String>,
     /// Package name to what a faulty RECORD means.
     pub(crate) record: BTreeMap<String, Record>,
     /// Packages of the base's environment count as installed.
     pub(crate) reuse_base: bool,
+}
+
+/// Packages that nothing is said of: `["torch"]`, or `true` for all.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "expected names of packages, or true for all")]
+pub(crate) enum Allowed {
+    All(bool),
+    Named(Vec<String>),
+}
+
+impl Default for Allowed {
+    fn default() -> Self {
+        Self::All(false)
+    }
+}
+
+impl Allowed {
+    pub(crate) fn has(&self, package: &str) -> bool {
+        match self {
+            Self::All(all) => *all,
+            Self::Named(names) => names.iter().any(|name| name == package),
+        }
+    }
 }
 
 /// Whether platforms agree on versions.
@@ -100,6 +130,14 @@ pub(crate) enum Versions {
     Aligned,
     /// Each has its own.
     Independent,
+}
+
+/// How the project itself is installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum InstallProject {
+    /// As the wheel that its build backend makes.
+    Wheel,
 }
 
 /// What a faulty RECORD of a wheel means.
@@ -115,6 +153,7 @@ pub(crate) enum Record {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct PlatformTable {
     pub(crate) dependencies: Option<DependenciesTable>,
+    pub(crate) debian: Option<MirrorTable>,
 }
 
 /// `[profile.NAME]`
@@ -143,6 +182,31 @@ pub(crate) struct DebianTable {
     pub(crate) keyring: Option<PathBuf>,
     pub(crate) accept_expired: bool,
     pub(crate) keep_docs: bool,
+    pub(crate) suite: Option<String>,
+    pub(crate) components: Option<Vec<String>>,
+    /// Package name to its one version.
+    pub(crate) pin: BTreeMap<String, String>,
+    pub(crate) repository: Vec<RepositoryTable>,
+}
+
+/// `[platform."linux/arm64".debian]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct MirrorTable {
+    pub(crate) mirror: Option<String>,
+    pub(crate) security_mirror: Option<String>,
+}
+
+/// `[[debian.repository]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct RepositoryTable {
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) suite: String,
+    pub(crate) components: Option<Vec<String>>,
+    pub(crate) keyring: Option<PathBuf>,
+    pub(crate) packages: Option<Vec<String>>,
 }
 
 /// `[[app]]`

@@ -2,6 +2,7 @@
 //! configuration alone can tell.
 
 pub(crate) mod config;
+pub(crate) mod debian;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +12,10 @@ use oci::{Encoder, Platform, TreePath};
 use registry::Reference;
 use uv_normalize::PackageName;
 
-pub(crate) use config::{ConfigTable, DebianTable, DependenciesTable, Record, Versions};
+pub(crate) use config::{
+    Allowed, ConfigTable, DependenciesTable, InstallProject, MirrorTable, Record, Versions,
+};
+pub(crate) use debian::{Debian, Repository};
 
 use crate::credentials::Credentials;
 use crate::diagnostics::{Failure, nearest};
@@ -40,7 +44,7 @@ pub(crate) struct Project {
     /// In the configuration's order.
     pub(crate) platforms: Vec<(Platform, Dependencies)>,
     pub(crate) system: Vec<String>,
-    pub(crate) debian: DebianTable,
+    pub(crate) debian: Debian,
     pub(crate) apps: Vec<App>,
     pub(crate) config: ConfigTable,
 }
@@ -90,8 +94,13 @@ pub(crate) struct Dependencies {
     pub(crate) inputs: Vec<resolve::Input>,
     pub(crate) indexes: resolve::Indexes,
     pub(crate) policies: Policies,
+    /// How the project itself is installed, where it is.
+    pub(crate) project: Option<InstallProject>,
     pub(crate) versions: Versions,
-    pub(crate) allow_large: bool,
+    /// With what they need.
+    pub(crate) allow_large: Allowed,
+    pub(crate) allow_divergence: Allowed,
+    pub(crate) allow_other_needs: Allowed,
     pub(crate) allow_downgrade: Vec<String>,
     pub(crate) record: BTreeMap<PackageName, Record>,
     /// Whether packages of the base's environment count as installed.
@@ -108,6 +117,9 @@ pub(crate) struct Policies {
     pub(crate) formats: resolve::Formats,
     /// The packages and `:all:` that `no-binary` names.
     pub(crate) no_binary: Vec<String>,
+    pub(crate) prefer_binary: bool,
+    /// Normalised names of packages that may be built from sdists, or `:all:`.
+    pub(crate) build_from_source: Vec<String>,
     pub(crate) pre_releases: bool,
     pub(crate) require_hashes: bool,
     /// Normalised name to the URL of an index.
@@ -287,11 +299,8 @@ impl Checker {
         };
         let base = self.base(document.image.base.as_deref().unwrap_or("debian:trixie"))?;
         let system = chosen.system.unwrap_or(document.system).packages;
-        if let (Base::Image { text, .. }, [first, ..]) = (&base, system.as_slice()) {
-            return Err(self
-                .fault(&format!("[system] packages: `{first}` cannot be added to the base {text}"))
-                .hint("this version adds Debian packages to its own bases only: use base = \"debian:trixie\", or a base that has them"));
-        }
+        let debian = self.debian(document.debian, &document.platform)?;
+        self.agree(&base, &system, &debian)?;
         Ok(Project {
             profile: profile.map(str::to_owned),
             name: document.image.name,
@@ -306,7 +315,7 @@ impl Checker {
                 .transpose()?,
             platforms,
             system,
-            debian: self.debian(document.debian),
+            debian,
             apps: document
                 .app
                 .into_iter()
@@ -405,32 +414,42 @@ impl Checker {
             indexes: resolve::Indexes {
                 default: table.index.clone(),
                 extra: table.extra_indexes.clone(),
+                explicit: Vec::new(),
                 find_links: table.find_links.clone(),
                 no_index: false,
             },
             policies: self.policies(table)?,
+            project: table.project,
             versions: table.versions,
-            allow_large: table.allow_large,
+            allow_large: self.allowed("allow-large", &table.allow_large)?,
+            allow_divergence: self.allowed("allow-divergence", &table.allow_divergence)?,
+            allow_other_needs: self.allowed("allow-other-needs", &table.allow_other_needs)?,
             allow_downgrade: table.allow_downgrade.clone(),
             record,
             reuse_base: table.reuse_base,
         })
     }
 
-    fn policies(&self, table: &DependenciesTable) -> Result<Policies, Failure> {
-        if let [first, ..] = &table.build_from_source[..] {
-            return Err(self
-                .fault(&format!("[dependencies] build-from-source: `{first}`"))
-                .hint("building from sources is not available in this version: build a wheel elsewhere and name its directory with find-links"));
-        }
-        let name = |key: &str, text: &str| {
-            resolve::normalize_name(text).map_err(|error| {
-                self.fault(&format!(
-                    "[dependencies] {key}: `{text}` is no package name"
-                ))
-                .caused_by(error)
-            })
+    /// The packages that a note is not to name, by their normalised names.
+    fn allowed(&self, key: &str, allowed: &Allowed) -> Result<Allowed, Failure> {
+        let Allowed::Named(names) = allowed else {
+            return Ok(allowed.clone());
         };
+        let names = names.iter().map(|it| self.package(key, it));
+        names.collect::<Result<_, _>>().map(Allowed::Named)
+    }
+
+    fn package(&self, key: &str, text: &str) -> Result<String, Failure> {
+        resolve::normalize_name(text).map_err(|error| {
+            self.fault(&format!(
+                "[dependencies] {key}: `{text}` is no package name"
+            ))
+            .caused_by(error)
+        })
+    }
+
+    fn policies(&self, table: &DependenciesTable) -> Result<Policies, Failure> {
+        let name = |key: &str, text: &str| self.package(key, text);
         let (mut formats, is_all) = (resolve::Formats::default(), |it: &String| it == ":all:");
         if table.only_binary.iter().any(is_all) && table.no_binary.iter().any(is_all) {
             return Err(self
@@ -459,6 +478,25 @@ impl Checker {
                 formats.no_binary(&value);
             }
         }
+        let build = table.build_from_source.iter().map(|it| match it.as_str() {
+            ":all:" => Ok(it.clone()),
+            it => name("build-from-source", it),
+        });
+        let build_from_source = build.collect::<Result<Vec<_>, Failure>>()?;
+        let only_binary = table
+            .only_binary
+            .iter()
+            .map(|it| resolve::normalize_name(it));
+        if let Some(both) = only_binary
+            .flatten()
+            .find(|it| build_from_source.contains(it))
+        {
+            return Err(self
+                .fault(&format!(
+                    "[dependencies] only-binary and build-from-source both have `{both}`"
+                ))
+                .hint("keep one of them: only-binary forbids what build-from-source allows"));
+        }
         let exclude = table.exclude.iter().map(|it| name("exclude", it));
         let sources = table.sources.iter();
         let sources = sources.map(|(it, url)| Ok((name("sources", it)?, url.clone())));
@@ -468,6 +506,8 @@ impl Checker {
             exclude: exclude.collect::<Result<_, Failure>>()?,
             formats,
             no_binary: table.no_binary.clone(),
+            prefer_binary: table.prefer_binary,
+            build_from_source,
             pre_releases: table.pre_releases,
             require_hashes: table.require_hashes,
             sources: sources.collect::<Result<_, Failure>>()?,
@@ -511,13 +551,12 @@ impl Checker {
                 .fault("[dependencies] has extras or groups, and nothing that they are of")
                 .hint("add `pyproject = true`, or `lock = \"uv.lock\"`"));
         }
-        inputs.extend(
-            table
-                .packages
-                .iter()
-                .cloned()
-                .map(resolve::Input::Requirement),
-        );
+        if !table.packages.is_empty() {
+            inputs.push(resolve::Input::RequirementsAt {
+                directory: self.directory.clone(),
+                texts: table.packages.clone(),
+            });
+        }
         Ok(inputs)
     }
 
@@ -590,9 +629,37 @@ impl Checker {
         .map(str::to_owned)
     }
 
-    fn debian(&self, mut table: DebianTable) -> DebianTable {
-        table.keyring = table.keyring.map(|path| self.directory.join(path));
-        table
+    /// Checks `[system]` and `[debian]` against the base.
+    fn agree(&self, base: &Base, system: &[String], debian: &Debian) -> Result<(), Failure> {
+        match (base, system, &debian.suite) {
+            (Base::Scratch, [first, ..], _) => Err(self
+                .fault(&format!(
+                    "[system] packages: `{first}` cannot be added to nothing"
+                ))
+                .hint("use base = \"debian:trixie\", or an image with Debian packages")),
+            (Base::Debian(base), _, Some(suite)) => Err(self
+                .fault(&format!(
+                    "[debian] suite is {suite}, and the base is debian:{}",
+                    base.codename
+                ))
+                .hint("leave suite out: it is for base images that do not tell their release")),
+            _ => Ok(()),
+        }
+    }
+
+    fn debian(
+        &self,
+        table: config::DebianTable,
+        platforms: &BTreeMap<String, config::PlatformTable>,
+    ) -> Result<Debian, Failure> {
+        let mut mirrors = BTreeMap::new();
+        for (name, platform) in platforms {
+            if let Some(table) = &platform.debian {
+                mirrors.insert(self.platform(name, "[platform]")?, table.clone());
+            }
+        }
+        let checked = debian::check(table, mirrors, &self.directory);
+        checked.map_err(|failure| failure.of_file(&self.file))
     }
 
     fn app(&self, table: config::AppTable) -> Result<App, Failure> {

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::{Store, remove, touch};
 use crate::diagnostics::Failure;
 
+/// The version of a record's form. It is part of its name: records of other forms are left alone.
+const VERSION: u32 = 2;
+
 /// What the store knows of a layer that was built.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct LayerRecord {
@@ -89,7 +92,8 @@ impl Store {
     }
 
     fn layer_path(&self, key: &Digest) -> PathBuf {
-        self.root.join("layers").join(key.hex())
+        let name = format!("{}.{VERSION}", key.hex());
+        self.root.join("layers").join(name)
     }
 
     /// The record, and what follows it.

@@ -42,10 +42,10 @@ fn a_requirements_file_is_read_with_what_it_includes() {
     );
     assert_eq!(inputs.constraints(), ["deep<4"]);
     assert_eq!(
-        inputs.indexes().default.as_deref(),
+        inputs.index.default.as_deref(),
         Some("https://ann:s3cret@one.example/simple")
     );
-    assert_eq!(inputs.indexes().extra, ["https://two.example/simple"]);
+    assert_eq!(inputs.index.extra, ["https://two.example/simple"]);
     let [warning] = inputs.warnings() else {
         panic!("{:?}", inputs.warnings())
     };
@@ -93,9 +93,6 @@ fn a_project_gives_dependencies_extras_and_groups() {
         [dependency-groups]
         test = ['pytest', { include-group = 'Lint' }]
         lint = ['ruff==0.9']
-        [tool.uv.sources]
-        httpx = { git = 'https://example.org/httpx' }
-        other = { path = '../other' }
     ";
     let requirements = |extras: &[&str], groups: &[&str]| {
         read(&[pyproject(&harness, text, extras, groups)])
@@ -118,14 +115,6 @@ fn a_project_gives_dependencies_extras_and_groups() {
     assert_eq!(
         requirements(&[], &["test"]),
         ["httpx>=0.27", "pytest", "ruff==0.9"]
-    );
-    let inputs = read(&[pyproject(&harness, text, &[], &[])]).unwrap();
-    let [warning] = inputs.warnings() else {
-        panic!("{:?}", inputs.warnings())
-    };
-    assert!(
-        warning.ends_with("[tool.uv.sources] has no effect on httpx"),
-        "{warning}"
     );
 }
 
@@ -199,4 +188,73 @@ fn names_are_normalised() {
         "flask-sqlalchemy"
     );
     assert!(normalize_name("-flask").is_err());
+}
+
+/// Files as people have them, each of which pip reads, or refuses, in the same way. What pip takes and
+/// we do not says so.
+#[test]
+fn messy_files() {
+    let harness = Harness::with(&[]);
+    std::fs::create_dir_all(harness.path("sub/deeper")).unwrap();
+    std::fs::create_dir(harness.path("links")).unwrap();
+    harness.file("sub/a.txt", "-r deeper/b.txt\n-c ../sub/c.txt\nin-a\n");
+    harness.file("sub/deeper/b.txt", "in-b\n-r ../d.txt\n");
+    harness.file("sub/c.txt", "demo<2\n");
+    harness.file("sub/d.txt", "in-d\n");
+    let (a, b) = ("a".repeat(64), "b".repeat(64));
+    let hashes = format!(
+        "demo==1.0 \\\r\n  --hash=sha256:{a} \\\r\n  --hash=sha256:{b}\r\nother==1 --hash sha256:{b}\r\n"
+    );
+    let utf16: Vec<u8> = "\u{feff}demo==1.0\r\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let mut told = Vec::new();
+    for (what, bytes) in [
+        (
+            "continued lines",
+            &b"demo \\\n  >=1.0, \\\n  <2\nother==1.0 \\\n    ; python_version >= \"3\" \\\n\nlast\n"[..],
+        ),
+        ("hashes on several lines, CRLF", hashes.as_bytes()),
+        ("a byte order mark", b"\xef\xbb\xbfdemo==1.0\r\n\r\nother ; sys_platform == \"linux\"\r\n"),
+        ("UTF-16, as PowerShell writes it", &utf16),
+        ("Latin 1", b"# caf\xe9\ndemo\n"),
+        ("comments", b"demo==1.0 # why\n# full\n   # indented\nother\t# c\n"),
+        ("white space", b"\tdemo\t==\t1.0\t\n\n   \nother\n"),
+        ("no end of line", b"demo==1.0"),
+        ("nothing", b"\n# nothing yet\n"),
+        ("nested, from the file's own directory", b"-r sub/a.txt\n-rsub/d.txt\n--constraint=sub/c.txt\n"),
+        (
+            "options",
+            b"-i https://user:word@one.example/simple\n--extra-index-url=https://two.example/s\n\
+              -f ./links\n--pre\n--prefer-binary\n--trusted-host one.example\ndemo\n",
+        ),
+        ("an option of the command line", b"--no-cache-dir\ndemo\n"),
+        ("options of a requirement", b"demo --config-settings \"a=b\"\n"),
+        ("extras and names", b"Demo_Pkg[Extra_One, two]>=1.0,!=1.5.*\nzope.interface\nfoo (>=1.0)\nbar>=1.0,\n"),
+        ("the project itself, in place", b"-e .\ndemo\n"),
+        ("the project itself, with extras", b".[dev]\n"),
+        ("a repository", b"-e git+https://user:word@example.org/x.git@v1#egg=x\n"),
+        ("pip freeze of conda", b"demo @ file:///home/conda/feedstock_root/build/demo\n"),
+        ("constraints at a URL", b"-c https://user:word@example.org/c.txt\ndemo\n"),
+        ("a variable that is not set", b"demo==${OXCART_TEST_UNSET}\n"),
+        ("a merge conflict", b"<<<<<<< HEAD\ndemo==1\n=======\ndemo==2\n>>>>>>> other\n"),
+        ("a TOML list", b"dependencies = [\"demo\"]\n"),
+    ] {
+        std::fs::write(harness.path("requirements.txt"), bytes).unwrap();
+        let input = Input::RequirementsFile(harness.path("requirements.txt"));
+        let outcome = read(&[input]).and_then(|inputs| {
+            let request = harness.request(crate::harness::arm64(), Vec::new());
+            let entries = crate::entries::Entries::gather(&request, &inputs)?;
+            let sdists = crate::sdists::Sdists::new(&request, &inputs)?;
+            entries.check(&request.target.markers()?, &sdists)?;
+            Ok(inputs)
+        });
+        told.push(match outcome {
+            Ok(inputs) => format!("{what}:\n{}{}", inputs.fingerprint(), inputs.warnings().join("\n")),
+            Err(error) => format!("{what}:\n{}", harness.told(&error)),
+        });
+    }
+    let directory = harness.directory.path().display().to_string();
+    insta::assert_snapshot!(told.join("\n").replace(&directory, "<directory>"));
 }

@@ -415,8 +415,8 @@ fn what_must_not_come_from_a_wheel_is_refused_where_it_is_needed() {
     let mut request = harness.request(arm64(), requirements_of(&["demo"]));
     request.formats.no_binary(":all:");
     insta::assert_snapshot!(harness.told(&resolve(&request).unwrap_err()), @r"
-    no-binary rules out wheels of demo, and only wheels can be installed
-    hint: take them out of no-binary (in requirements files: `--no-binary`): this version builds nothing from sources
+    no-binary rules out wheels of demo, and nothing allows to build them
+    hint: allow it with `build-from-source`, which lists names, or take them out of no-binary (in requirements files: `--no-binary`)
     ");
 }
 
