@@ -93,7 +93,6 @@ fn what_it_says_of_three_sets_is_what_happens() {
     );
 }
 
-#[expect(clippy::print_stdout, reason = "what is read where it is run by hand")]
 #[test]
 #[ignore = "takes half an hour: see the head of this file"]
 fn what_it_says_of_ten_sets_is_what_happens() {
