@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -114,10 +115,11 @@ impl<R: Read> Read for Hashing<R> {
     }
 }
 
-/// The listings of layers of an image, in their order. Its place is opened where a layer is neither known nor
-/// in the store.
+/// The listings of layers of the image that messages call `name`, in their order. Its place is opened where a
+/// layer is neither known nor in the store.
 pub(crate) async fn of_place(
     store: &Store,
+    name: &impl fmt::Display,
     open: impl Fn() -> anyhow::Result<Place>,
     layers: &[Layer],
     options: Options,
@@ -135,8 +137,8 @@ pub(crate) async fn of_place(
             let read = layer.clone();
             let listing =
                 tokio::task::spawn_blocking(move || list_checked(&read, reader, options)).await?;
-            let listing =
-                listing.with_context(|| format!("layer {} cannot be read", layer.digest))?;
+            let listing = listing
+                .with_context(|| format!("layer {} of {name} cannot be read", layer.digest))?;
             keep(store, &layer.diff_id, listing, options)
         })
         .buffered(PARALLEL)

@@ -117,7 +117,14 @@ impl Look {
         }
         let (diff_ids, layers): (Vec<_>, Vec<_>) = wanted.into_iter().unzip();
         let _spinner = self.progress.spinner("Reading layers");
-        let found = listings::of_place(store, || Ok(self.place.clone()), &layers, options).await?;
+        let found = listings::of_place(
+            store,
+            &self.place,
+            || Ok(self.place.clone()),
+            &layers,
+            options,
+        )
+        .await?;
         Ok(diff_ids.into_iter().zip(found).collect())
     }
 }

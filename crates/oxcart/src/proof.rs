@@ -81,8 +81,14 @@ pub(crate) async fn of_place(
     if let Some(report) = known(store, &key) {
         return Ok(report);
     }
-    let listings =
-        listings::of_place(store, || Ok(place.clone()), layers, Options::default()).await?;
+    let listings = listings::of_place(
+        store,
+        place,
+        || Ok(place.clone()),
+        layers,
+        Options::default(),
+    )
+    .await?;
     prove(store, &key, &listings, config, platform)
 }
 
@@ -121,6 +127,7 @@ pub(crate) fn of_built(
                 let open = || bases.pinned(location, locked);
                 fetcher.wait(listings::of_place(
                     bases.store,
+                    location,
                     open,
                     &locked.layers,
                     Options::default(),
