@@ -5,6 +5,7 @@
 //! `fuzz/failures/TARGET` there and belongs into `fixtures/fuzz/TARGET`, which every run begins with.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
@@ -55,16 +56,16 @@ pub(crate) fn fuzz(options: &Options) -> anyhow::Result<()> {
     let root = target_directory()?.join("fuzz");
     let programs = build(&root)?;
     let seeds = root.join("seeds");
-    run(cargo([
-        "run",
+    // With the whole workspace's features: what the tests need is compiled once.
+    run(&mut cargo([
+        "build",
         "--locked",
-        "-p",
-        "testkit",
+        "--workspace",
         "--example",
         "fuzz-seeds",
-        "--",
-    ])
-    .arg(&seeds))?;
+    ]))?;
+    let maker = target_directory()?.join("debug/examples/fuzz-seeds");
+    run(Command::new(maker).arg(&seeds))?;
     for target in targets {
         one(target, options, &root, &programs)
             .with_context(|| format!("the fuzz target {target}"))?;
@@ -85,7 +86,7 @@ fn build(root: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn host() -> anyhow::Result<String> {
-    let output = std::process::Command::new("rustc").arg("-vV").output()?;
+    let output = Command::new("rustc").arg("-vV").output()?;
     let text = String::from_utf8(output.stdout)?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.context("rustc -vV names no host")?.to_owned())
@@ -97,7 +98,7 @@ fn one(target: &str, options: &Options, root: &Path, programs: &Path) -> anyhow:
     for directory in [&failures, &found] {
         std::fs::create_dir_all(directory)?;
     }
-    let mut command = std::process::Command::new(programs.join(format!("fuzz-{target}")));
+    let mut command = Command::new(programs.join(format!("fuzz-{target}")));
     match options.runs {
         // What earlier runs found would change which inputs these are.
         Some(runs) => command.args([format!("-runs={runs}"), "-seed=1".to_owned()]),

@@ -25,7 +25,8 @@ pub(crate) fn run(filters: &[String]) -> anyhow::Result<()> {
         packages::enable_emulation()?;
     }
     let mut tally = Tally::default();
-    // nextest runs no documentation tests.
+    // The fuzz targets are programs of libFuzzer, which know nothing of tests. nextest runs no
+    // documentation tests.
     let mut doc = cargo(["test", "--locked", "--workspace", "--doc"]);
     doc.arg("--")
         .args(filters)
@@ -38,12 +39,19 @@ pub(crate) fn run(filters: &[String]) -> anyhow::Result<()> {
             "run",
             "--locked",
             "--workspace",
+            "--exclude=fuzz",
             "--no-fail-fast",
         ]);
         command.args(["--all-targets", "--"]).args(filters);
         command
     } else {
-        let mut command = cargo(["test", "--locked", "--workspace", "--no-fail-fast"]);
+        let mut command = cargo([
+            "test",
+            "--locked",
+            "--workspace",
+            "--exclude=fuzz",
+            "--no-fail-fast",
+        ]);
         command.args(["--all-targets", "--"]).args(filters);
         command
     };
