@@ -211,13 +211,17 @@ fn prefer_binary_chooses_what_pip_chooses() {
         }
     }
     assert!(sdists > 3);
-    // A stated difference: uv, and so we, take a version before a release where there is no other.
+    // A version before a release is taken where there is no other wheel, by pip too. That pip would rather
+    // build a source archive of a release, where it may, is the difference.
     let of_pip = |options: &[&str]| chosen_by_pip(&project.index, "pre>=1.1", options);
     assert_eq!(
         of_pip(&["--prefer-binary"]).as_deref(),
         Some("pre-1.1.tar.gz")
     );
-    assert_eq!(of_pip(&["--only-binary", ":all:"]), None);
+    assert_eq!(
+        of_pip(&["--only-binary", ":all:"]).as_deref(),
+        Some("pre-2.0a1-py3-none-any.whl")
+    );
     project.configure(
         "[image]\nplatforms = [\"linux/arm64\"]\n[dependencies]\npackages = [\"pre>=1.1\"]\n\
          index = \"$INDEX\"\n",
