@@ -645,7 +645,7 @@ fn a_version_that_is_pinned() {
     on_debian.configure(packages, "pin = { libgomp1 = \"13\" }");
     on_debian.refused(&[
         "no archive has libgomp1 13; there is 14.2.0-19 in debian, 14.2.0-20 in debian-security",
-        "snapshot.debian.org",
+        "Debian's snapshot archive",
     ]);
 }
 

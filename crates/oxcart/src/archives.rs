@@ -228,7 +228,7 @@ impl Mirrors {
                 hint: match date {
                     None => "`oxcart lock` takes what the archive has now".to_owned(),
                     Some(date) => format!(
-                        "`oxcart lock` takes what the archive has now; a mirror of its past, such as snapshot.debian.org, has it at {date}: name it as [debian] mirror, with accept-expired = true"
+                        "`oxcart lock` takes what the archive has now; a mirror of its past, such as Debian's snapshot archive, has it at {date}: name it as [debian] mirror, with accept-expired = true"
                     ),
                 },
             },

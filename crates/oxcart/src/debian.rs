@@ -208,7 +208,7 @@ impl<'a> Index<'a> {
         let indexes = preferred.map_err(|error| {
             let hint = match &error {
                 deb::PreferenceError::Lacks { .. } => "check the spelling, or leave the name out of the repository's packages",
-                deb::PreferenceError::Version { .. } => "an archive keeps few versions: pin one that is there, or name a mirror of the day when it was, such as snapshot.debian.org's, as [debian] mirror or in a [[debian.repository]]",
+                deb::PreferenceError::Version { .. } => "an archive keeps few versions: pin one that is there, or name a mirror of the day when it was, such as one of Debian's snapshot archive, as [debian] mirror or in a [[debian.repository]]",
             };
             Failure::new("the packages that [debian] asks for are not there").hint(hint).caused_by(error)
         })?;
