@@ -9,7 +9,6 @@ use object::read::elf::FileHeader;
 use wheel::Archive;
 
 use crate::error::{At, Error};
-use crate::materialise::write_content;
 
 const MAGIC: &[u8] = b"\x7fELF";
 
@@ -36,7 +35,9 @@ pub fn newest_glibc(archive: &Archive) -> Result<Option<(Version, String)>, Erro
             continue;
         }
         let mut bytes = Vec::new();
-        write_content(&member.content(archive.source(), None), &mut bytes)
+        member
+            .content(archive.source(), None)
+            .write_to(&mut bytes)
             .at("read", member.name.as_ref())?;
         let needed = match bytes.get(4) {
             Some(1) => needed::<FileHeader32<Endianness>>(&bytes),

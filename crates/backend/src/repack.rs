@@ -13,7 +13,6 @@ use sha2::{Digest as _, Sha256};
 use wheel::{Archive, Limits, Member, Wheel, WheelFilename};
 
 use crate::error::{At, Error};
-use crate::materialise::write_content;
 
 /// Changes with the bytes that the same files give.
 pub const FORMAT: u32 = 1;
@@ -73,7 +72,9 @@ pub fn repack(
 
 fn read(archive: &Archive, member: &Member) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    write_content(&member.content(archive.source(), None), &mut bytes)?;
+    member
+        .content(archive.source(), None)
+        .write_to(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -15,7 +15,6 @@ use tar::EntryType;
 use wheel::Archive;
 
 use crate::error::{At, Error, UnpackFault};
-use crate::materialise::write_content;
 
 /// What an archive of sources may at most ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +165,10 @@ impl Unpacking<'_> {
                 continue;
             };
             let mut file = self.create(&path, member.executable)?;
-            write_content(&member.content(source, None), &mut file).map_err(damaged)?;
+            member
+                .content(source, None)
+                .write_to(&mut file)
+                .map_err(damaged)?;
         }
         Ok(())
     }

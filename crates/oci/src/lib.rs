@@ -30,6 +30,7 @@ mod layout_error;
 mod layout_reader;
 mod members;
 mod parallel;
+mod plain;
 mod platform;
 mod report;
 mod source;

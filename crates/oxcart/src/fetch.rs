@@ -62,6 +62,17 @@ pub(crate) enum IfGone {
 }
 
 impl Download {
+    /// A file of which everything is known.
+    pub(crate) fn known(url: &str, digest: Digest, size: u64, name: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            digest: Some(digest),
+            size: Some(size),
+            name: name.to_owned(),
+            if_gone: IfGone::Fail,
+        }
+    }
+
     /// The file on this machine that it is, where it is one.
     pub(crate) fn local(&self) -> Option<PathBuf> {
         let url = Url::parse(&self.url).ok()?;

@@ -10,7 +10,7 @@ use oci::{Digest, Platform};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostics::{Failure, IoContext};
-use crate::fetch::{Download, IfGone};
+use crate::fetch::Download;
 use crate::full_lock::LockedLayer;
 use crate::output;
 
@@ -219,13 +219,7 @@ pub(crate) struct LockedRequirement {
 impl LockedRequirement {
     /// Where its file comes from.
     pub(crate) fn download(&self) -> Download {
-        Download {
-            url: self.url.clone(),
-            digest: Some(self.sha256.0),
-            size: Some(self.size),
-            name: self.filename.clone(),
-            if_gone: IfGone::Fail,
-        }
+        Download::known(&self.url, self.sha256.0, self.size, &self.filename)
     }
 }
 
@@ -244,13 +238,7 @@ pub(crate) struct LockedProject {
 impl LockedWheel {
     /// Where its file comes from.
     pub(crate) fn download(&self) -> Download {
-        Download {
-            url: self.url.clone(),
-            digest: Some(self.sha256.0),
-            size: Some(self.size),
-            name: self.filename.clone(),
-            if_gone: IfGone::Fail,
-        }
+        Download::known(&self.url, self.sha256.0, self.size, &self.filename)
     }
 }
 

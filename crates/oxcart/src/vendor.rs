@@ -17,7 +17,7 @@ use oci::{ArtifactFile, Digest, LayoutReader, Platform};
 
 use crate::archives::Mirrors;
 use crate::diagnostics::{Failure, IoContext};
-use crate::fetch::{Download, IfGone, without_secrets};
+use crate::fetch::{Download, without_secrets};
 use crate::lock::{LockedDocument, LockedImage, LockedPlatform};
 use crate::place::Location;
 use crate::progress::Progress;
@@ -84,13 +84,7 @@ impl Supply {
 
     /// What it is to a fetcher.
     pub(crate) fn download(&self) -> Download {
-        Download {
-            url: self.source.clone(),
-            digest: Some(self.digest),
-            size: Some(self.size),
-            name: self.name.clone(),
-            if_gone: IfGone::Fail,
-        }
+        Download::known(&self.source, self.digest, self.size, &self.name)
     }
 
     /// What it is in an artifact.

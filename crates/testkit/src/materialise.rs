@@ -1,12 +1,11 @@
 //! Trees written to a real directory, to be looked at and run by real programs.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use flate2::read::DeflateDecoder;
-use oci::{Archived, Content, Kind, Method, Tree};
+use oci::{Content, Kind, Tree};
 
 /// Writes `tree` below `dir`, which exists, with its modes and links. Owners are not set. Archived
 /// files must have the size and CRC-32 that the tree says.
@@ -19,7 +18,7 @@ pub fn materialise(tree: &Tree, dir: &Path) -> io::Result<()> {
                 _ => {}
             },
             Kind::File(content) => {
-                write_content(content, &mut File::create_new(&target)?)?;
+                content.write_to(&mut File::create_new(&target)?)?;
                 fs::set_permissions(&target, Permissions::from_mode(entry.mode))?;
             }
             Kind::Symlink(text) => symlink(text, &target)?,
@@ -43,65 +42,17 @@ pub fn materialise(tree: &Tree, dir: &Path) -> io::Result<()> {
 /// The bytes of a file of a tree.
 pub fn read_content(content: &Content) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    write_content(content, &mut bytes)?;
+    content.write_to(&mut bytes)?;
     Ok(bytes)
-}
-
-fn write_content(content: &Content, out: &mut impl Write) -> io::Result<()> {
-    match content {
-        Content::Bytes(bytes) => out.write_all(bytes),
-        Content::File {
-            source,
-            offset,
-            length,
-        } => {
-            let copied = io::copy(&mut source.range(*offset, *length), out)?;
-            expect("size", source.name(), *length, copied)
-        }
-        Content::Archived(archived) => write_archived(archived, out),
-    }
-}
-
-fn write_archived(archived: &Archived, out: &mut impl Write) -> io::Result<()> {
-    let range = archived.source.range(archived.offset, archived.length);
-    let mut reader: Box<dyn Read> = match archived.method {
-        Method::Stored => Box::new(range),
-        Method::Deflated => Box::new(DeflateDecoder::new(range)),
-    };
-    let mut crc32 = crc32fast::Hasher::new();
-    let mut size = 0;
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let read = reader.read(&mut buffer)?;
-        if read == 0 {
-            break;
-        }
-        crc32.update(&buffer[..read]);
-        size += read as u64;
-        out.write_all(&buffer[..read])?;
-    }
-    let name = archived.source.name();
-    expect("size", name, archived.uncompressed_size, size)?;
-    expect(
-        "CRC-32",
-        name,
-        archived.crc32.into(),
-        crc32.finalize().into(),
-    )
-}
-
-fn expect(what: &str, name: &str, expected: u64, found: u64) -> io::Result<()> {
-    if expected == found {
-        return Ok(());
-    }
-    let text = format!("a file of {name}: {what} is {found}, the tree says {expected}");
-    Err(io::Error::new(io::ErrorKind::InvalidData, text))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
+    use oci::{Archived, Entry, Method, Source, TreePath};
+
     use super::*;
-    use oci::{Entry, Source, TreePath};
 
     fn path(text: &str) -> TreePath {
         TreePath::new(text).unwrap()
