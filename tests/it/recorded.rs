@@ -9,7 +9,8 @@ use crate::project::Project;
 
 /// A project for one platform that requires one package of the recorded index.
 fn project(platform: &str, package: &str) -> (Project, RecordedIndex) {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/pins");
+    let fixtures =
+        PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("../../fixtures/pins");
     let index = RecordedIndex::open(&fixtures.join("index.jsonl.xz"));
     let project = Project::empty();
     project.configure(&format!(

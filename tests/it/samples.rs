@@ -312,7 +312,7 @@ pub(crate) fn oracle(name: &str) -> PathBuf {
 
 /// The workspace's directory.
 pub(crate) fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap())
         .join("../..")
         .canonicalize()
         .expect("the workspace")

@@ -6,11 +6,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
-/// The workspace's directory.
-pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."))
+/// The workspace's directory: that of the cargo that runs this program. Not that of the one that
+/// compiled it, which in a target directory shared by several clones may have been another.
+pub(crate) fn root() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| "xtask".into());
+    Path::new(&package).join("..")
 }
 
 /// `$HOME/.cache/oxcart`: what the tests and benches download or install, kept between clones.

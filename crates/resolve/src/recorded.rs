@@ -61,7 +61,8 @@ struct RecordedPins {
 }
 
 fn fixture(name: &str) -> PathBuf {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/pins");
+    let fixtures =
+        PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("../../fixtures/pins");
     fixtures.join(name)
 }
 

@@ -126,7 +126,8 @@ mod tests {
     }
 
     fn fixtures() -> std::path::PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tags")
+        std::path::PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap())
+            .join("../../fixtures/tags")
     }
 
     fn all_recorded() -> Vec<(Target, Vec<String>)> {
