@@ -10,6 +10,7 @@ mod bench_big;
 mod bench_full;
 mod bench_lock;
 mod bench_push;
+mod bench_scale;
 mod ci;
 mod docker_registry;
 mod fuzz;
@@ -82,6 +83,8 @@ enum Bench {
     Push(bench_push::Options),
     /// Pushing after a change of one file, as a Markdown table.
     Rebuild(bench_full::Options),
+    /// A hundred images that share their wheels, and images of up to a thousand, as Markdown tables.
+    Scale(workbench::Common),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -93,6 +96,7 @@ fn main() -> anyhow::Result<()> {
         Command::Bench(Bench::Digest(options)) => bench_full::digest(&options),
         Command::Bench(Bench::Fresh(options)) => bench_full::fresh(&options),
         Command::Bench(Bench::Rebuild(options)) => bench_full::rebuild(&options),
+        Command::Bench(Bench::Scale(options)) => bench_scale::scale(&options),
         Command::Bench(Bench::Lock(options)) => bench_lock::lock(&options),
         Command::Bench(Bench::Push(options)) => bench_push::push(&options),
         Command::Golden => golden::write(),
