@@ -9,6 +9,7 @@ mod bench;
 mod bench_big;
 mod bench_full;
 mod bench_lock;
+mod bench_page;
 mod bench_push;
 mod bench_scale;
 mod ci;
@@ -69,6 +70,8 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// All of them, as a page.
+    All(bench_page::Options),
     /// One generated wheel of 500 MB on one thread and on all, as a Markdown table.
     Big(workbench::Common),
     /// Layer building against `uv pip install; tar; pigz`, as a Markdown table.
@@ -91,6 +94,7 @@ fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Ci => ci::run_all(),
         Command::Test { filters } => test::run(&filters),
+        Command::Bench(Bench::All(options)) => bench_page::all(&options),
         Command::Bench(Bench::Big(options)) => bench_big::big(&options),
         Command::Bench(Bench::Layers(options)) => bench::layers(&options),
         Command::Bench(Bench::Digest(options)) => bench_full::digest(&options),
