@@ -28,6 +28,7 @@ mod oracles;
 mod others_fail;
 mod own_wheel;
 mod page;
+mod parts;
 mod pins;
 mod project;
 mod push;

@@ -196,21 +196,25 @@ impl<'a> Drawing<'a> {
                     "on-image": plan.image.is_some(),
                 })
             }
-            Step::Wheels(_) | Step::Project(_, Some(_)) => {
+            Step::Wheels(_) | Step::Part(..) | Step::Project(_, Some(_)) => {
                 let wheels = step.wheels();
                 let warns = |it| policy(it, &self.record) == RecordPolicy::Warn;
                 let site_packages = self
                     .venv
                     .as_ref()
                     .map(|venv| venv.site_packages().to_string());
-                json!({
+                let mut inputs = json!({
                     "wheels": wheels
                         .iter()
                         .map(|it| json!([it.sha256, it.requested, warns(it)]))
                         .collect::<Vec<_>>(),
                     "prefix": plan.venv.as_str(),
                     "site-packages": site_packages,
-                })
+                });
+                if let Step::Part(_, part) = step {
+                    inputs["part"] = json!([part.number, part.of]);
+                }
+                inputs
             }
             Step::Project(own, None) => {
                 return Err(Failure::new(format!(
@@ -250,7 +254,7 @@ impl Workshop<'_> {
         };
         let spliced = matches!(
             job.step,
-            Step::Wheels(_) | Step::Project(..) | Step::Skeleton
+            Step::Wheels(_) | Step::Part(..) | Step::Project(..) | Step::Skeleton
         ) && self.project.encoder == Encoder::Splice;
         let (encoded, kept, map) = if spliced {
             let mut map = SpliceMap::new();
@@ -283,6 +287,14 @@ impl Workshop<'_> {
             Step::Debian(_, debs) => debian::tree(self.store, self.project, debs, &job.under),
             Step::Skeleton => Ok((skeleton(job)?, Vec::new())),
             Step::Wheels(_) | Step::Project(..) => self.wheels(job, job.step.wheels()),
+            Step::Part(wheel, part) => {
+                let (tree, mut warnings) = self.wheels(job, std::slice::from_ref(wheel))?;
+                // What is said of the whole wheel is said once.
+                if part.number > 1 {
+                    warnings.clear();
+                }
+                Ok((part.of_tree(tree)?, warnings))
+            }
             Step::App(app) => Ok((app::tree(app, &job.files)?, Vec::new())),
         }
     }
@@ -338,8 +350,8 @@ impl Workshop<'_> {
         threads: NonZeroUsize,
     ) -> anyhow::Result<Vec<String>> {
         let layers = in_parallel(jobs, threads, |job| match &job.step {
-            Step::Wheels(_) | Step::Project(..) if self.has_sources(job) => {
-                Ok(identities(self.wheels(job, job.step.wheels())?.0))
+            Step::Wheels(_) | Step::Part(..) | Step::Project(..) if self.has_sources(job) => {
+                Ok(identities(self.tree(job)?.0))
             }
             _ => Ok(Vec::new()),
         })?;
@@ -450,7 +462,7 @@ impl Job {
     fn threads(&self, all: NonZeroUsize) -> usize {
         match &self.step {
             Step::Debian(..) => all.get(),
-            Step::Wheels(_) if self.weight() >= LARGE => all.get().min(2),
+            Step::Wheels(_) | Step::Part(..) if self.weight() >= LARGE => all.get().min(2),
             _ => 1,
         }
     }

@@ -36,6 +36,7 @@ mod metadata;
 mod netrc;
 mod notes;
 mod output;
+mod parts;
 mod place;
 mod plan;
 mod progress;
