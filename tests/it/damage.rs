@@ -298,10 +298,10 @@ fn killed_at_any_instant() {
 }
 
 /// A file system of its own, gone with this value.
-struct Disk(PathBuf);
+pub(crate) struct Disk(PathBuf);
 
 impl Disk {
-    fn new(at: PathBuf, size: &str) -> Option<Self> {
+    pub(crate) fn new(at: PathBuf, size: &str) -> Option<Self> {
         fs::create_dir(&at).unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "oxcart-test"]);
@@ -309,9 +309,13 @@ impl Disk {
         if output.is_ok_and(|it| it.status.success()) {
             return Some(Self(at));
         }
-        let line = "LEFT OUT: on_a_full_disk: a tmpfs cannot be mounted here\n";
+        let line = "LEFT OUT: a test on a disk of its own: a tmpfs cannot be mounted here\n";
         let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
         None
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     fn resize(&self, size: &str) {

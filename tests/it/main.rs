@@ -13,6 +13,7 @@ mod commands;
 mod credentials;
 mod damage;
 mod diff;
+mod disk;
 mod docker_registry;
 mod emulation;
 mod fresh;

@@ -23,7 +23,7 @@ use crate::place::{Document, Kind, Location, Place, nested, sha256};
 use crate::progress::Progress;
 use crate::project::{Dependencies, Project};
 use crate::registries::Registries;
-use crate::store::Store;
+use crate::store::{Store, Use};
 use crate::system;
 
 /// Layers that are looked into at a time.
@@ -260,7 +260,7 @@ impl Bases<'_> {
     }
 
     async fn fetch_layer(&self, place: &Place, layer: &Layer) -> anyhow::Result<()> {
-        let mut blob = self.store.new_blob()?;
+        let mut blob = self.store.new_blob(Use::Layers)?;
         let mut reader = reader(place, &layer.digest, layer.size).await?;
         let (blob, copied) = tokio::task::spawn_blocking(move || {
             let copied = io::copy(&mut reader, &mut blob);

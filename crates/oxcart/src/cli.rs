@@ -175,6 +175,10 @@ pub(crate) struct BuildArgs {
     /// Threads that build layers [default: one for each core]
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<std::num::NonZeroUsize>,
+    /// Keep nothing: everything lies in a temporary directory (TMPDIR), from which a wheel goes as soon as
+    /// its layers are pushed or written
+    #[arg(long)]
+    pub(crate) no_store: bool,
     /// Build every layer again from what is stored
     #[arg(long)]
     pub(crate) no_cache: bool,

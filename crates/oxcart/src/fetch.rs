@@ -23,7 +23,7 @@ use crate::diagnostics::{Failure, IoContext};
 use crate::netrc::Netrc;
 use crate::progress::Progress;
 use crate::project::Project;
-use crate::store::Store;
+use crate::store::{Held, Store, Use};
 use crate::vendor::{self, Vendored};
 
 /// How long a server may say nothing, in seconds, where `OXCART_HTTP_TIMEOUT` does not say otherwise.
@@ -305,7 +305,8 @@ impl Fetcher {
             let _ = std::fs::remove_file(&path);
             return Ok(digest);
         }
-        let mut partial = Partial::resume(file, &path, download.digest.is_some())?;
+        let held = self.store.disk().hold(Use::of_download(&download.name), 0);
+        let mut partial = Partial::resume(file, &path, download.digest.is_some(), held)?;
         bar.inc(partial.length);
         let mut attempt = 1;
         let mut url = &download.url;
@@ -342,7 +343,7 @@ impl Fetcher {
                 }
                 _ => {
                     partial.file.sync_all().at("write", &path)?;
-                    self.store.adopt(&path, &found)?;
+                    self.store.adopt(&path, &found, partial.held)?;
                     self.progress.detail(&format!("fetched {}", download.name));
                     return Ok(found);
                 }
@@ -382,7 +383,7 @@ impl Fetcher {
 
     fn copy(&self, download: &Download, path: &Path) -> Result<Digest, Failure> {
         let mut file = File::open(path).at("read", path)?;
-        let mut blob = self.store.new_blob()?;
+        let mut blob = self.store.new_blob(Use::of_download(&download.name))?;
         io::copy(&mut file, &mut blob).at("copy", path)?;
         let (found, _) = blob.keep()?;
         match download.digest {
@@ -455,22 +456,30 @@ struct Partial<'a> {
     length: u64,
     /// Whether some of it comes from an earlier run.
     resumed: bool,
+    held: Held,
 }
 
 impl<'a> Partial<'a> {
     /// Takes up what is in `file`; only with a digest to check it by is that of use.
-    fn resume(mut file: File, path: &'a Path, checked: bool) -> Result<Self, Failure> {
+    fn resume(
+        mut file: File,
+        path: &'a Path,
+        checked: bool,
+        mut held: Held,
+    ) -> Result<Self, Failure> {
         if !checked {
             file.set_len(0).at("write", path)?;
         }
         let mut hasher = HashingWriter::new(io::sink());
         let length = io::copy(&mut file, &mut hasher).at("read", path)?;
+        held.grow(length);
         Ok(Self {
             file,
             path,
             hasher,
             length,
             resumed: length > 0,
+            held,
         })
     }
 
@@ -478,6 +487,7 @@ impl<'a> Partial<'a> {
         self.file.set_len(0).at("write", self.path)?;
         self.file.seek(SeekFrom::Start(0)).at("write", self.path)?;
         (self.hasher, self.length, self.resumed) = (HashingWriter::new(io::sink()), 0, false);
+        self.held.clear();
         Ok(())
     }
 
@@ -485,6 +495,7 @@ impl<'a> Partial<'a> {
         self.file.write_all(chunk).at("write", self.path)?;
         self.hasher.write_all(chunk).at("hash", self.path)?;
         self.length += chunk.len() as u64;
+        self.held.grow(chunk.len() as u64);
         Ok(())
     }
 

@@ -23,7 +23,7 @@ use crate::diagnostics::Failure;
 use crate::lock::{DebLayer, LockedDeb, LockedEnvironment, LockedWheel};
 use crate::plan::{Plan, Step};
 use crate::project::{App, Project, Record};
-use crate::store::{Kept, LayerRecord, Store};
+use crate::store::{Kept, LayerRecord, Store, Use};
 
 /// Wheels from this size on are worth two threads: 16 MiB.
 const LARGE: u64 = 16 << 20;
@@ -247,6 +247,11 @@ impl Workshop<'_> {
     /// Builds the layer of `job` from what is stored, and keeps its record.
     pub(crate) fn build(&self, job: &Job, threads: NonZeroUsize) -> anyhow::Result<LayerRecord> {
         let (tree, mut warnings) = self.tree(job)?;
+        let spooled = match &job.step {
+            Step::Debian(..) => debian::spooled(&tree),
+            _ => 0,
+        };
+        let _spooled = self.store.disk().hold(Use::Spooled, spooled);
         let options = Options {
             encoder: self.project.encoder,
             mtime: job.mtime,
@@ -261,7 +266,7 @@ impl Workshop<'_> {
             let encoded = layer::encode(&tree, &options, Output::Map(&mut map));
             (encoded.with_context(|| job.failed())?, Kept::Map, Some(map))
         } else {
-            let mut blob = self.store.new_blob()?;
+            let mut blob = self.store.new_blob(Use::Layers)?;
             let encoded = layer::encode(&tree, &options, Output::Blob(&mut blob))
                 .with_context(|| job.failed())?;
             blob.keep()?;
@@ -288,11 +293,7 @@ impl Workshop<'_> {
             Step::Skeleton => Ok((skeleton(job)?, Vec::new())),
             Step::Wheels(_) | Step::Project(..) => self.wheels(job, job.step.wheels()),
             Step::Part(wheel, part) => {
-                let (tree, mut warnings) = self.wheels(job, std::slice::from_ref(wheel))?;
-                // What is said of the whole wheel is said once.
-                if part.number > 1 {
-                    warnings.clear();
-                }
+                let (tree, warnings) = self.wheels(job, std::slice::from_ref(wheel))?;
                 Ok((part.of_tree(tree)?, warnings))
             }
             Step::App(app) => Ok((app::tree(app, &job.files)?, Vec::new())),

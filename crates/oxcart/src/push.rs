@@ -142,6 +142,9 @@ impl Shipment {
                 missing.insert(freight.digest, freight.clone());
             }
         }
+        for digest in delivered.blobs.keys() {
+            bases.store.written(digest);
+        }
         let mut missing: Vec<_> = missing.into_values().collect();
         missing.sort_by_key(|freight| (std::cmp::Reverse(freight.size), freight.digest));
         let total = missing.iter().map(|freight| freight.size).sum();
@@ -151,6 +154,7 @@ impl Shipment {
         let pushed: Vec<_> = stream::iter(missing)
             .map(|freight| async move {
                 let pushed = freight.push(repository, &self.caches, bases.store).await?;
+                bases.store.written(&freight.digest);
                 Ok::<_, anyhow::Error>((freight.digest, pushed))
             })
             .buffer_unordered(PARALLEL)

@@ -3,6 +3,8 @@
 //! Every file is written to `spool/`, synced, and renamed to its place, so that a file that has its
 //! name is whole.
 
+mod disk;
+mod passing;
 mod records;
 
 use std::collections::BTreeSet;
@@ -18,6 +20,7 @@ use oci::{DiffId, Digest, HashingWriter, Source};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
+pub(crate) use disk::{Disk, Held, OnDisk, Use};
 pub(crate) use records::{Kept, LayerRecord};
 
 use crate::clock;
@@ -47,6 +50,9 @@ pub(crate) struct Store {
     added: Arc<AtomicU64>,
     /// Blobs that this process has seen to be what their names say.
     seen: Arc<Mutex<BTreeSet<Digest>>>,
+    disk: Disk,
+    /// Where it is for one build.
+    passing: Option<Arc<passing::Passing>>,
 }
 
 impl Store {
@@ -65,7 +71,14 @@ impl Store {
             root,
             added: Arc::default(),
             seen: Arc::default(),
+            disk: Disk::default(),
+            passing: None,
         })
+    }
+
+    /// The account of what this process has on disk in it.
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// Where the package indexes' answers are kept.
@@ -143,14 +156,17 @@ impl Store {
     /// Takes the blob out of the store.
     pub(crate) fn remove_blob(&self, digest: &Digest) -> Result<(), Failure> {
         self.seen().remove(digest);
-        remove(&self.blob_path(digest))
+        remove(&self.blob_path(digest))?;
+        self.disk.remove(digest);
+        Ok(())
     }
 
-    /// Moves `path`, whose bytes were seen to have `digest`, into the store.
-    pub(crate) fn adopt(&self, path: &Path, digest: &Digest) -> Result<(), Failure> {
+    /// Moves `path`, whose bytes are counted by `held` and were seen to have `digest`, into the store.
+    pub(crate) fn adopt(&self, path: &Path, digest: &Digest, held: Held) -> Result<(), Failure> {
         let size = path.metadata().at("read", path)?.len();
         let target = self.blob_path(digest);
         fs::rename(path, &target).at("write", &target)?;
+        self.disk.keep(digest, held);
         self.seen().insert(*digest);
         self.added.fetch_add(size, Ordering::Relaxed);
         Ok(())
@@ -254,10 +270,11 @@ impl Store {
     }
 
     /// A blob in the making: write to it, then [`NewBlob::keep`] it.
-    pub(crate) fn new_blob(&self) -> Result<NewBlob, Failure> {
+    pub(crate) fn new_blob(&self, what: Use) -> Result<NewBlob, Failure> {
         Ok(NewBlob {
             out: HashingWriter::new(BufWriter::new(self.temporary()?)),
             store: self.clone(),
+            held: self.disk.hold(what, 0),
         })
     }
 
@@ -319,23 +336,34 @@ impl Store {
             .into_inner()
             .map_err(io::IntoInnerError::into_error)
             .at("write", target)?;
-        self.persist(file, target)
+        let before = target.metadata().map_or(0, |it| it.len());
+        let held = self.disk.hold(Use::Records, file_size(&file, target)?);
+        self.persist(file, target)?;
+        self.disk.take(Use::Records, before);
+        held.stays();
+        Ok(())
     }
 
-    fn persist_blob(&self, out: BufWriter<NamedTempFile>, digest: &Digest) -> Result<(), Failure> {
+    fn persist_blob(
+        &self,
+        out: BufWriter<NamedTempFile>,
+        digest: &Digest,
+        held: Held,
+    ) -> Result<(), Failure> {
         let target = self.blob_path(digest);
         let file = out
             .into_inner()
             .map_err(io::IntoInnerError::into_error)
             .at("write", &target)?;
         self.persist(file, &target)?;
+        self.disk.keep(digest, held);
         self.seen().insert(*digest);
         Ok(())
     }
 
     fn persist(&self, file: NamedTempFile, target: &Path) -> Result<(), Failure> {
         file.as_file().sync_all().at("write", target)?;
-        let size = file.as_file().metadata().at("write", target)?.len();
+        let size = file_size(&file, target)?;
         file.persist(target)
             .map_err(|error| error.error)
             .at("write", target)?;
@@ -348,13 +376,14 @@ impl Store {
 pub(crate) struct NewBlob {
     out: HashingWriter<BufWriter<NamedTempFile>>,
     store: Store,
+    held: Held,
 }
 
 impl NewBlob {
     /// Gives the blob its name.
     pub(crate) fn keep(self) -> Result<(Digest, u64), Failure> {
         let (out, digest, size) = self.out.finish();
-        self.store.persist_blob(out, &digest)?;
+        self.store.persist_blob(out, &digest, self.held)?;
         Ok((digest, size))
     }
 
@@ -363,7 +392,7 @@ impl NewBlob {
     pub(crate) fn keep_if(self, wanted: &Digest) -> Result<Digest, Failure> {
         let (out, digest, _) = self.out.finish();
         if digest == *wanted {
-            self.store.persist_blob(out, &digest)?;
+            self.store.persist_blob(out, &digest, self.held)?;
         }
         Ok(digest)
     }
@@ -371,7 +400,9 @@ impl NewBlob {
 
 impl Write for NewBlob {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.write(bytes)
+        let written = self.out.write(bytes)?;
+        self.held.grow(written as u64);
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -422,8 +453,11 @@ fn default_root() -> Result<PathBuf, Failure> {
         })
 }
 
-/// Notes that a file was used: its mtime is what `prune` goes by. Where that fails (a read-only
-/// store), the file only looks older than it is.
+fn file_size(file: &NamedTempFile, target: &Path) -> Result<u64, Failure> {
+    let metadata = file.as_file().metadata().at("write", target)?;
+    Ok(metadata.len())
+}
+
 /// A file of what is kept, if it is there.
 fn kept(path: &Path) -> Option<Vec<u8>> {
     let bytes = fs::read(path).ok()?;
@@ -431,6 +465,8 @@ fn kept(path: &Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Notes that a file was used: its mtime is what `prune` goes by. Where that fails (a read-only
+/// store), the file only looks older than it is.
 fn touch(path: &Path) {
     if let Ok(file) = File::open(path) {
         let _ = file.set_modified(UNIX_EPOCH + Duration::from_secs(clock::now()));
@@ -481,7 +517,7 @@ mod tests {
     fn blobs_are_named_by_their_digest_and_pruned_by_age() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(Some(directory.path())).unwrap();
-        let mut blob = store.new_blob().unwrap();
+        let mut blob = store.new_blob(Use::Layers).unwrap();
         blob.write_all(b"abc").unwrap();
         let (digest, _) = blob.keep().unwrap();
         assert_eq!(fs::read(store.blob_path(&digest)).unwrap(), b"abc");
@@ -494,7 +530,7 @@ mod tests {
     fn a_dropped_blob_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(Some(directory.path())).unwrap();
-        let mut blob = store.new_blob().unwrap();
+        let mut blob = store.new_blob(Use::Layers).unwrap();
         blob.write_all(b"half").unwrap();
         drop(blob);
         assert!(

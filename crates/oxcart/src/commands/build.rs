@@ -45,7 +45,11 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
     args.outputs
         .iter()
         .try_for_each(|output| output.check(platforms.len()))?;
-    let store = Store::open(global.store.as_deref())?;
+    let store = if args.no_store {
+        Store::passing()?
+    } else {
+        Store::open(global.store.as_deref())?
+    };
     let progress = Progress::new(global);
     if let Some(workflow) = Workflow::of_environment() {
         join_workflow(&mut project, &workflow, args.push, &progress);
@@ -116,6 +120,12 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
     metadata.bytes_uploaded = registries.sent();
     metadata.seconds = seconds;
     metadata.store_bytes_added = store.added();
+    metadata.peak_disk = store.disk().peak();
+    metadata.peak_disk_bytes = metadata.peak_disk.beside_wheels();
+    progress.detail(&format!(
+        "on disk besides wheels, at the most: {}",
+        metadata.peak_disk
+    ));
     metadata.warnings = progress.warnings();
     if let Some(path) = &args.metadata_file {
         metadata.write(path)?;
@@ -185,7 +195,10 @@ impl Making<'_> {
             tags: &self.names.tags,
             mtime: self.workshop.date,
         };
-        for output in &args.outputs {
+        for (n, output) in args.outputs.iter().enumerate() {
+            if n + 1 == args.outputs.len() && self.target.is_none() {
+                store.drop_what_is_written(&built);
+            }
             output.write(image, store, options.threads)?;
             progress.line(&format!("wrote {output}"));
         }
@@ -196,6 +209,9 @@ impl Making<'_> {
         seconds.output = writing.elapsed().as_secs_f64();
 
         let pushing = Instant::now();
+        if self.target.is_some() {
+            store.drop_what_is_written(&built);
+        }
         let pushed = self
             .target
             .map(|target| fetcher.wait(target.push(project, &built, bases)))

@@ -178,7 +178,7 @@ impl Builder {
     ) -> anyhow::Result<Record> {
         let what = origin.what.clone();
         self.shared.progress.line(&format!("building {what}"));
-        let mut blob = self.store().new_blob()?;
+        let mut blob = self.store().new_blob(crate::store::Use::Wheels)?;
         let (name, version) = (origin.name.clone(), origin.version.clone());
         let requires = prepared.requires.clone();
         let (blob, filename) = blocking(move || {
