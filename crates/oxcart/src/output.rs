@@ -118,7 +118,7 @@ fn layout(
         writer.put_blob(&layer.digest, layer.size, |out| {
             blob(layer, *made, store, out)
         })?;
-        store.written(&layer.digest);
+        store.done_with(&layer.digest);
         Ok(())
     })?;
     for built in &image.built.images {
@@ -168,7 +168,7 @@ fn blobs(
         writer.put_blob(&layer.digest, layer.size, |out| {
             blob(layer, made, store, out)
         })?;
-        store.written(&layer.digest);
+        store.done_with(&layer.digest);
     }
     Ok(())
 }

@@ -143,7 +143,7 @@ impl Shipment {
             }
         }
         for digest in delivered.blobs.keys() {
-            bases.store.written(digest);
+            bases.store.done_with(digest);
         }
         let mut missing: Vec<_> = missing.into_values().collect();
         missing.sort_by_key(|freight| (std::cmp::Reverse(freight.size), freight.digest));
@@ -154,7 +154,7 @@ impl Shipment {
         let pushed: Vec<_> = stream::iter(missing)
             .map(|freight| async move {
                 let pushed = freight.push(repository, &self.caches, bases.store).await?;
-                bases.store.written(&freight.digest);
+                bases.store.done_with(&freight.digest);
                 Ok::<_, anyhow::Error>((freight.digest, pushed))
             })
             .buffer_unordered(PARALLEL)

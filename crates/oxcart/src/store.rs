@@ -39,6 +39,8 @@ const KINDS: [&str; 10] = [
     "spool",
     "index-cache",
 ];
+/// How hard records are compressed, in zstd's levels.
+const LEVEL: i32 = 3;
 /// Repositories of one registry that are remembered for a blob.
 const HOMES: usize = 4;
 
@@ -201,16 +203,19 @@ impl Store {
 
     /// What was kept of a layer that was looked into.
     pub(crate) fn listing(&self, diff_id: &DiffId) -> Option<Vec<u8>> {
-        kept(&self.listing_path(diff_id))
+        zstd::decode_all(&kept(&self.listing_path(diff_id))?[..]).ok()
     }
 
     /// Keeps what a layer holds.
     pub(crate) fn put_listing(&self, diff_id: &DiffId, bytes: &[u8]) -> Result<(), Failure> {
-        self.place(&self.listing_path(diff_id), |out| out.write_all(bytes))
+        let write = |out: &mut dyn Write| zstd::stream::copy_encode(bytes, out, LEVEL);
+        self.place(&self.listing_path(diff_id), write)
     }
 
     fn listing_path(&self, diff_id: &DiffId) -> PathBuf {
-        self.root.join("listings").join(diff_id.0.hex())
+        self.root
+            .join("listings")
+            .join(format!("{}.zst", diff_id.0.hex()))
     }
 
     /// The proof of an image, by its key.

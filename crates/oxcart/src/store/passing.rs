@@ -54,7 +54,7 @@ impl Store {
         }
     }
 
-    /// From now on, what `built` is made of goes with the last of its layers that is [written](Self::written).
+    /// From now on, what `built` is made of goes with the last of its layers that is [out](Self::done_with).
     /// A store that stays keeps it.
     pub(crate) fn drop_what_is_written(&self, built: &Built) {
         let Some(passing) = &self.passing else {
@@ -74,7 +74,7 @@ impl Store {
     }
 
     /// The layer with this digest has got where it is wanted.
-    pub(crate) fn written(&self, layer: &Digest) {
+    pub(crate) fn done_with(&self, layer: &Digest) {
         let Some(passing) = &self.passing else {
             return;
         };
