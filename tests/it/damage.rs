@@ -28,7 +28,7 @@ fn blob(project: &Project, digest: &str) -> PathBuf {
 
 /// Builds with a store that `damage` was done to. The image must be the right one, in every form of
 /// output, and nothing damaged may be left.
-fn check(damage: impl Fn(&Project, &Value)) -> testkit::Run {
+fn check(damage: impl Fn(&Project, &Value)) -> Run {
     let project = Project::standard();
     let built = project.build_with_metadata(&[]);
     let digest = built["digest"].as_str().unwrap();
@@ -198,6 +198,67 @@ fn what_a_push_finds_damaged_is_had_anew() {
     assert_eq!(digest_of(&run), digest);
     run.says(&["demo-1.0-py3-none-any.whl is damaged in the store"]);
     assert_eq!(registry.complete("team/demo"), Ok(()));
+}
+
+#[test]
+fn every_command_that_reads_sources_has_them_anew() {
+    let project = Project::standard();
+    let built = project.build_with_metadata(&[]);
+    let lock = project.context.read("oxcart.lock");
+    let package = || -> PathBuf {
+        let lock: toml::Table = lock.parse().unwrap();
+        let debs = lock["platform"][0]["deb"].as_array().unwrap();
+        blob(&project, debs[3]["sha256"].as_str().unwrap())
+    };
+    let damage = || {
+        flip(&wheel(&project), |length| length / 3);
+        shorten(&package());
+    };
+    let says = |run: &Run| {
+        run.says(&[
+            "warning: demo-1.0-py3-none-any.whl is damaged in the store",
+            ".deb is damaged in the store: it is removed, and had anew",
+        ]);
+        project.assert_store_is_whole();
+    };
+    damage();
+    let run = project.context.succeeds(["verify", "oci:image"]);
+    says(&run);
+    damage();
+    says(&project.context.succeeds(["vendor", "--output", "vendored"]));
+    let offline = ["build", "--offline", "--vendor=vendored", "--locked"];
+    assert_eq!(
+        digest_of(&project.context.succeeds(offline)),
+        built["digest"].as_str().unwrap()
+    );
+    damage();
+    fs::remove_dir_all(project.context.store().join("layers")).unwrap();
+    fs::remove_file(project.context.path("oxcart.lock")).unwrap();
+    says(&project.context.succeeds(["lock", "--layers"]));
+    assert_eq!(project.context.read("oxcart.lock"), lock);
+    // What is looked into is in its own place too.
+    let layers = built["platforms"]["linux/amd64"]["layers"]
+        .as_array()
+        .unwrap();
+    let base = blob(&project, layers[0]["digest"].as_str().unwrap());
+    for command in [&["inspect", "--packages"][..], &["check"]] {
+        fs::copy(
+            project
+                .context
+                .path("image/blobs/sha256")
+                .join(base.file_name().unwrap()),
+            &base,
+        )
+        .unwrap();
+        flip(&base, |length| length / 2);
+        for directory in ["listings", "proofs"] {
+            fs::remove_dir_all(project.context.store().join(directory)).unwrap();
+        }
+        project
+            .context
+            .succeeds(command.iter().chain(&["oci:image"]));
+        assert!(!base.exists(), "{command:?}");
+    }
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(crate) struct Supply {
     pub(crate) digest: Digest,
     pub(crate) size: u64,
     /// A file name.
-    name: String,
+    pub(crate) name: String,
     /// Where it is: a URL, or the image that it is of.
     source: String,
 }

@@ -106,7 +106,7 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
         target: target.as_ref(),
     };
     let made = match making.make(&mut lock, &mut seconds) {
-        Err(error) if mend::may_be_damage(&error) => {
+        Err(error) => {
             making.mend(error)?;
             making.make(&mut lock, &mut seconds)?
         }
@@ -228,15 +228,10 @@ impl Making<'_> {
             store,
             date,
         } = *self.workshop;
-        let jobs = layers::jobs(project, self.plans, date);
-        let damaged = jobs.and_then(|jobs| mend::mend(store, self.plans, jobs.iter().flatten()));
-        let Some(damaged) = damaged.ok().filter(|it| !it.is_empty()) else {
+        let jobs = layers::jobs(project, self.plans, date).unwrap_or_default();
+        let jobs = jobs.iter().flatten();
+        if !mend::is_mended(&error, store, self.plans, jobs, self.means.progress) {
             return Err(error);
-        };
-        for name in &damaged {
-            self.means.progress.warn(&format!(
-                "{name} is damaged in the store: it is removed, and had anew"
-            ));
         }
         if self.args.outputs.contains(&Destination::Stdout) {
             return Err(Failure::new("what stdout has got so far is not the image")

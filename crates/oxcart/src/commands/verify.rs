@@ -22,7 +22,8 @@ use crate::fetch::Fetcher;
 use crate::full_lock;
 use crate::github::Workflow;
 use crate::layer_diff::{ReadLayer, Side, difference, same_order};
-use crate::layers::Workshop;
+use crate::layers::{self, Workshop};
+use crate::mend;
 use crate::metadata::Seconds;
 use crate::output;
 use crate::place::{Document, Images, Location, Place, sha256};
@@ -107,7 +108,19 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> anyhow::Result<ExitCode
         blobs: Blobs::Named,
     };
     let seconds = &mut Seconds::default();
-    let built = build::build(&workshop, &plans, supplies, options, seconds)?;
+    let mut build = || build::build(&workshop, &plans, supplies, options, seconds);
+    let built = match build() {
+        Err(error) => {
+            let jobs = layers::jobs(&project, &plans, workshop.date).unwrap_or_default();
+            let jobs = jobs.iter().flatten();
+            if !mend::is_mended(&error, &store, &plans, jobs, &progress) {
+                return Err(error);
+            }
+            project_wheel::complete(&mut plans.clone(), &project, &fetcher, &progress)?;
+            build()?
+        }
+        Ok(built) => built,
+    };
 
     let comparing = Comparing {
         place: &place,
