@@ -158,7 +158,7 @@ pub(crate) struct BuildArgs {
     pub(crate) tags: Vec<String>,
     /// A repository that may have layers of the image, besides the configuration's cache-from; may be
     /// given again
-    #[arg(long, value_name = "REPOSITORY", requires = "push")]
+    #[arg(long, value_name = "REPOSITORY")]
     pub(crate) cache_from: Vec<String>,
     /// Fail where the lock is missing or stale or states other layers, instead of writing it
     #[arg(long)]

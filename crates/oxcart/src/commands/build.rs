@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use oci::Platform;
+use registry::Repository;
 
 use crate::archives::Mirrors;
 use crate::asked;
@@ -75,10 +76,11 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
         registries: &registries,
         progress: &progress,
     };
+    let caches = remote::caches(&project, &args.cache_from, &registries)?;
     let mut target = None;
     if let Some(reference) = reference {
-        let caches = remote::caches(&project, &args.cache_from, &registries)?;
-        let opened = Target::open(reference, &names.tags, args.join, caches, &registries)?;
+        let tags = &names.tags;
+        let opened = Target::open(reference, tags, args.join, caches.clone(), &registries)?;
         // Before anything that takes long.
         fetcher.wait(opened.repository.check_push())?;
         target = Some(opened);
@@ -104,6 +106,7 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
         args,
         means,
         target: target.as_ref(),
+        caches: &caches,
     };
     let made = match making.make(&mut lock, &mut seconds) {
         Err(error) => {
@@ -143,6 +146,7 @@ struct Making<'a> {
     args: &'a BuildArgs,
     means: Means<'a>,
     target: Option<&'a Target>,
+    caches: &'a [Repository],
 }
 
 impl Making<'_> {
@@ -166,10 +170,16 @@ impl Making<'_> {
         };
         let options = options(args);
         let stated = full_lock::stated(lock, project.encoder);
-        let remote = self
-            .target
-            .filter(|_| options.blobs == Blobs::Pushed && options.cache == Cache::Use)
-            .map(|it| Remote::new(&it.repository, it.caches.clone(), progress));
+        let target = self.target.map(|it| &it.repository);
+        let remote = match options {
+            _ if args.offline || options.cache == Cache::Rebuild => None,
+            Options { blobs, .. } => match blobs {
+                Blobs::Pushed => Some(target),
+                Blobs::Written if !self.caches.is_empty() => Some(None),
+                Blobs::Written | Blobs::Named => None,
+            },
+        };
+        let remote = remote.map(|target| Remote::new(target, self.caches.to_vec(), progress));
         let supplies = Supplies {
             mirrors: &Mirrors::find(project, Some(lock)),
             bases,
