@@ -18,6 +18,7 @@ use resolve::Inputs;
 use tokio::runtime::Runtime;
 use url::Url;
 
+use crate::clock;
 use crate::credentials::Credentials;
 use crate::diagnostics::{Failure, IoContext};
 use crate::netrc::Netrc;
@@ -394,15 +395,11 @@ impl Fetcher {
 }
 
 fn patience() -> Result<Duration, Failure> {
-    let Some(text) = std::env::var_os("OXCART_HTTP_TIMEOUT") else {
-        return Ok(Duration::from_secs(PATIENCE));
-    };
-    let text = text.to_string_lossy();
-    match text.parse() {
-        Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
-        _ => Err(Failure::new(format!("OXCART_HTTP_TIMEOUT is `{text}`"))
-            .hint("it is the number of seconds after which a silent server is given up: 30 by default")),
-    }
+    clock::stated(
+        "OXCART_HTTP_TIMEOUT",
+        PATIENCE,
+        "it is the number of seconds after which a silent server is given up: 30 by default",
+    )
 }
 
 /// The credentials in the URLs of the configuration, then those in the files that it names.
