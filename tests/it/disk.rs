@@ -26,7 +26,8 @@ fn project() -> Project {
         project
             .index
             .add(&WheelBuilder::simple(&name, "1.0").file(&data, &bytes));
-        requirements += &format!("{name}\n");
+        requirements += &name;
+        requirements += "\n";
     }
     project.context.write("requirements.txt", requirements);
     project
@@ -70,7 +71,7 @@ fn wheels_go_as_their_layers_are_written() {
     let image = size(&project.context.path("image"));
     let mut other = copy(&project);
     // The image is as large as the wheels: both are not there at once where this is enough.
-    assert!(image > 12 * MIB && size(&project.context.store()) > 12 * MIB);
+    assert!(image > 12 * MIB && size(project.context.store()) > 12 * MIB);
     let Some(disk) = Disk::new(other.root().join("disk"), "18m") else {
         return;
     };

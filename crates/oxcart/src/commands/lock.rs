@@ -125,7 +125,7 @@ fn build_layers(project: &Project, lock: &Lock, means: Means<'_>) -> anyhow::Res
         Err(error) if mend::is_mended(&error, store, &plans, jobs.iter().flatten(), progress) => {
             build()
         }
-        built => built,
+        done => done,
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::archives::Mirrors;
 use crate::base::{Bases, reader};
-use crate::build::{self, Blobs, BuiltImage, BuiltLayer, Cache, Options, Supplies};
+use crate::build::{self, Blobs, Built, BuiltImage, BuiltLayer, Cache, Options, Supplies};
 use crate::cli::{Global, VerifyArgs};
 use crate::clock;
 use crate::commands::build::{IfStale, lock};
@@ -102,25 +102,7 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> anyhow::Result<ExitCode
         stated: &full_lock::stated(&lock, project.encoder),
         remote: None,
     };
-    let options = Options {
-        threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-        cache: Cache::Rebuild,
-        blobs: Blobs::Named,
-    };
-    let seconds = &mut Seconds::default();
-    let mut build = || build::build(&workshop, &plans, supplies, options, seconds);
-    let built = match build() {
-        Err(error) => {
-            let jobs = layers::jobs(&project, &plans, workshop.date).unwrap_or_default();
-            let jobs = jobs.iter().flatten();
-            if !mend::is_mended(&error, &store, &plans, jobs, &progress) {
-                return Err(error);
-            }
-            project_wheel::complete(&mut plans.clone(), &project, &fetcher, &progress)?;
-            build()?
-        }
-        Ok(built) => built,
-    };
+    let built = rebuilt(&workshop, &plans, supplies)?;
 
     let comparing = Comparing {
         place: &place,
@@ -160,6 +142,33 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> anyhow::Result<ExitCode
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// The images as their sources give them, once more where damage in the store was in the way.
+fn rebuilt(
+    workshop: &Workshop<'_>,
+    plans: &[Plan],
+    supplies: Supplies<'_>,
+) -> anyhow::Result<Built> {
+    let options = Options {
+        threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        cache: Cache::Rebuild,
+        blobs: Blobs::Named,
+    };
+    let mut seconds = Seconds::default();
+    let mut work = || build::build(workshop, plans, supplies, options, &mut seconds);
+    let error = match work() {
+        Err(error) => error,
+        built => return built,
+    };
+    let Workshop { project, store, .. } = *workshop;
+    let progress = supplies.bases.progress;
+    let jobs = layers::jobs(project, plans, workshop.date).unwrap_or_default();
+    if !mend::is_mended(&error, store, plans, jobs.iter().flatten(), progress) {
+        return Err(error);
+    }
+    project_wheel::complete(&mut plans.to_vec(), project, supplies.fetcher, progress)?;
+    work()
 }
 
 /// The images at a place. What is no image (an attestation, say) is passed over.
