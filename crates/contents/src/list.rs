@@ -29,7 +29,12 @@ pub struct Options {
 /// Memory: what the listing takes, up to 512 MiB (images of 100,000 files take 40 MiB), and up to 128 MiB
 /// while an ELF file of that size or more streams by. Time has no bound but the stream's length.
 pub fn list(media_type: &str, reader: impl Read, options: Options) -> Result<Listing, Error> {
-    let mut members = Members::new(input::open(media_type, reader)?);
+    list_tar(input::open(media_type, reader)?, options)
+}
+
+/// As [`list`], of a layer's tar stream.
+pub fn list_tar(tar: impl BufRead, options: Options) -> Result<Listing, Error> {
+    let mut members = Members::new(tar);
     let mut lister = Lister {
         listing: Listing::default(),
         weight: 0,

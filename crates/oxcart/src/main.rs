@@ -37,6 +37,7 @@ mod netrc;
 mod notes;
 mod output;
 mod parts;
+mod pipe;
 mod place;
 mod plan;
 mod progress;
@@ -60,7 +61,7 @@ use clap::Parser;
 use cli::{Cli, Color, Command};
 
 fn main() -> ExitCode {
-    memory::share_one_heap();
+    memory::bound_heaps();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

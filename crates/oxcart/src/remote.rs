@@ -15,6 +15,7 @@ use crate::progress::Progress;
 use crate::project::Project;
 use crate::registries::Registries;
 use crate::store::Store;
+use crate::target::Target;
 
 /// Layers that are asked about at a time.
 const QUESTIONS: usize = 16;
@@ -24,8 +25,8 @@ const PULLS: usize = 4;
 
 /// Where layers may be that are not here.
 pub(crate) struct Remote<'a> {
-    target: Option<&'a Repository>,
-    caches: Vec<Repository>,
+    target: Option<&'a Target>,
+    caches: &'a [Repository],
     /// Caches that did not answer: they are asked once.
     silent: Mutex<BTreeSet<String>>,
     progress: &'a Progress,
@@ -70,8 +71,8 @@ pub(crate) fn caches(
 
 impl<'a> Remote<'a> {
     pub(crate) fn new(
-        target: Option<&'a Repository>,
-        caches: Vec<Repository>,
+        target: Option<&'a Target>,
+        caches: &'a [Repository],
         progress: &'a Progress,
     ) -> Self {
         Self {
@@ -84,13 +85,18 @@ impl<'a> Remote<'a> {
 
     /// Where each of `layers` is. Those in `target` or mounted there are there for good; those that
     /// are nowhere are left out.
-    pub(crate) async fn find(
-        &self,
-        layers: Vec<Layer>,
-    ) -> Result<BTreeMap<Digest, Home>, registry::Error> {
+    pub(crate) async fn find(&self, layers: Vec<Layer>) -> anyhow::Result<BTreeMap<Digest, Home>> {
+        let there = match self.target {
+            Some(target) => target.ready().await?,
+            None => &BTreeSet::new(),
+        };
         stream::iter(layers)
             .map(|layer| async move {
-                let home = self.look(&layer).await?;
+                let home = if there.contains(&layer.digest) {
+                    Some(Home::Target(Pushed::Present))
+                } else {
+                    self.look(&layer).await?
+                };
                 Ok(home.map(|home| (layer.digest, home)))
             })
             .buffer_unordered(QUESTIONS)
@@ -131,16 +137,17 @@ impl<'a> Remote<'a> {
 
     async fn look(&self, layer: &Layer) -> Result<Option<Home>, registry::Error> {
         let Layer { digest, size, .. } = layer;
-        if let Some(target) = self.target
+        let target = self.target.map(|it| &it.repository);
+        if let Some(target) = target
             && target.has_blob(digest).await? == Some(*size)
         {
             return Ok(Some(Home::Target(Pushed::Present)));
         }
-        for cache in &self.caches {
+        for cache in self.caches {
             if !self.has(cache, layer).await {
                 continue;
             }
-            if let Some(target) = self.target
+            if let Some(target) = target
                 && cache.registry() == target.registry()
                 && target.mount_blob(digest, cache.path()).await?
             {

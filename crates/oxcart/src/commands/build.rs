@@ -79,14 +79,19 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
     let caches = remote::caches(&project, &args.cache_from, &registries)?;
     let mut target = None;
     if let Some(reference) = reference {
-        let tags = &names.tags;
-        let opened = Target::open(reference, tags, args.join, caches.clone(), &registries)?;
-        // Before anything that takes long.
-        fetcher.wait(opened.repository.check_push())?;
+        let (tags, join) = (&names.tags, args.join);
+        let caches = caches.clone();
+        let opened = Target::open(reference, tags, join, caches, &registries, &fetcher)?;
         target = Some(opened);
     }
 
-    let mut lock = lock(&project, &platforms, IfStale::of(args), means)?;
+    let mut lock = lock(
+        &project,
+        &platforms,
+        IfStale::of(args),
+        target.as_ref(),
+        means,
+    )?;
     seconds.lock = start.elapsed().as_secs_f64();
     let mut plans = platforms
         .iter()
@@ -170,30 +175,29 @@ impl Making<'_> {
         };
         let options = options(args);
         let stated = full_lock::stated(lock, project.encoder);
-        let target = self.target.map(|it| &it.repository);
         let remote = match options {
             _ if args.offline || options.cache == Cache::Rebuild => None,
             Options { blobs, .. } => match blobs {
-                Blobs::Pushed => Some(target),
+                Blobs::Pushed => Some(self.target),
                 Blobs::Written if !self.caches.is_empty() => Some(None),
                 Blobs::Written | Blobs::Named => None,
             },
         };
-        let remote = remote.map(|target| Remote::new(target, self.caches.to_vec(), progress));
+        let remote = remote.map(|target| Remote::new(target, self.caches, progress));
         let supplies = Supplies {
             mirrors: &Mirrors::find(project, Some(lock)),
             bases,
             fetcher,
             stated: &stated,
             remote: remote.as_ref(),
+            target: self.target,
         };
         let built = build::build(self.workshop, self.plans, supplies, options, seconds)?;
         compare(project, lock, &built, args, self.means)?;
         summarise(&built, progress);
 
         let checking = Instant::now();
-        let goes_anywhere = args.push || !args.outputs.is_empty();
-        if goes_anywhere && !args.no_check {
+        if options.proven {
             proof::of_built(&built, project, bases, fetcher, options.threads)?;
         }
         seconds.check = checking.elapsed().as_secs_f64();
@@ -356,6 +360,8 @@ fn options(args: &BuildArgs) -> Options {
         } else {
             Cache::Use
         },
+        // What goes nowhere need not load.
+        proven: (args.push || !args.outputs.is_empty()) && !args.no_check,
         blobs: match (args.outputs.is_empty(), args.push) {
             (true, false) => Blobs::Named,
             (true, true) => Blobs::Pushed,
@@ -383,11 +389,12 @@ impl IfStale {
     }
 }
 
-/// The lock, brought up to date first unless that is forbidden.
+/// The lock, brought up to date first unless that is forbidden: once `target`, where there is one, is ready.
 pub(super) fn lock(
     project: &Project,
     platforms: &[Platform],
     if_stale: IfStale,
+    target: Option<&Target>,
     means: Means<'_>,
 ) -> anyhow::Result<Lock> {
     let Means {
@@ -409,6 +416,9 @@ pub(super) fn lock(
             .hint("run `oxcart vendor` where there is a network: it writes the lock too, which goes along with what it gathers")
             .into()),
         (old, why) => {
+            if let Some(target) = target {
+                fetcher.wait(target.ready())?;
+            }
             let name = path.file_name().map_or(path.as_path(), Path::new);
             progress.line(&format!(
                 "writing {}: {}",

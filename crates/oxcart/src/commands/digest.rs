@@ -167,7 +167,7 @@ impl Drafts<'_> {
                     store,
                     date: self.date,
                 };
-                Ok(Some(workshop.build(job, NonZeroUsize::MIN)?.layer))
+                Ok(Some(workshop.build(job, NonZeroUsize::MIN, false)?.layer))
             }
             (_, known) => Ok(known),
         }

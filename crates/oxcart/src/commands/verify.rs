@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::io::Read;
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::thread;
 
@@ -13,7 +12,7 @@ use serde_json::Value;
 
 use crate::archives::Mirrors;
 use crate::base::{Bases, reader};
-use crate::build::{self, Blobs, Built, BuiltImage, BuiltLayer, Cache, Options, Supplies};
+use crate::build::{self, Built, BuiltImage, BuiltLayer, Cache, Options, Supplies};
 use crate::cli::{Global, VerifyArgs};
 use crate::clock;
 use crate::commands::build::{IfStale, lock};
@@ -79,7 +78,7 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> anyhow::Result<ExitCode
         .hint(format!("it has {}", there.join(", ")))
         .into());
     }
-    let lock = lock(&project, &platforms, IfStale::Fail, means)?;
+    let lock = lock(&project, &platforms, IfStale::Fail, None, means)?;
     let locked = platforms.iter().filter_map(|it| lock.platform(*it));
     let mut plans = locked
         .map(|locked| Plan::new(&project, locked))
@@ -101,6 +100,7 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> anyhow::Result<ExitCode
         fetcher: &fetcher,
         stated: &full_lock::stated(&lock, project.encoder),
         remote: None,
+        target: None,
     };
     let built = rebuilt(&workshop, &plans, supplies)?;
 
@@ -150,11 +150,7 @@ fn rebuilt(
     plans: &[Plan],
     supplies: Supplies<'_>,
 ) -> anyhow::Result<Built> {
-    let options = Options {
-        threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-        cache: Cache::Rebuild,
-        blobs: Blobs::Named,
-    };
+    let options = Options::of_names(Cache::Rebuild);
     let mut seconds = Seconds::default();
     let mut work = || build::build(workshop, plans, supplies, options, &mut seconds);
     let error = match work() {
