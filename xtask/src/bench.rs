@@ -81,7 +81,7 @@ impl Bench {
             threads: std::thread::available_parallelism()?.get(),
         };
         // Downloads what is missing, then leaves the given store alone.
-        run(&mut bench.oxcart(&[]))?;
+        run(bench.oxcart(&[]).stdout(std::io::stderr()))?;
         let mut link = Command::new("cp");
         run(link.arg("-al").arg(&bench.store).arg(bench.path("store")))?;
         bench.store = bench.path("store");

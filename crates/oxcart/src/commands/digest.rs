@@ -8,6 +8,7 @@ use oci::{Digest, Index};
 use serde::Serialize;
 
 use crate::asked;
+use crate::buffers::Buffers;
 use crate::build;
 use crate::cli::{DigestArgs, Global};
 use crate::clock;
@@ -167,7 +168,9 @@ impl Drafts<'_> {
                     store,
                     date: self.date,
                 };
-                Ok(Some(workshop.build(job, NonZeroUsize::MIN, false)?.layer))
+                let one = NonZeroUsize::MIN;
+                let record = workshop.build(job, one, &Buffers::new(None, one)?, false)?;
+                Ok(Some(record.layer))
             }
             (_, known) => Ok(known),
         }
