@@ -121,6 +121,14 @@ pub(crate) fn forget_wheel_layers(store: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Removes everything of a kind: `listings`, `proofs`.
+pub(crate) fn forget(store: &Path, kind: &str) -> anyhow::Result<()> {
+    for entry in fs::read_dir(store.join(kind))? {
+        fs::remove_file(entry?.path())?;
+    }
+    Ok(())
+}
+
 /// `seconds.layers` of a metadata file: building the layers alone.
 pub(crate) fn layer_seconds(metadata: &Path) -> anyhow::Result<f64> {
     let metadata: Value = serde_json::from_slice(&fs::read(metadata)?)?;
