@@ -40,9 +40,11 @@ impl Store {
                 .tempdir_in(&parent)
                 .at("create", &parent)?;
             // Another build may have taken it for one that is left, as long as it had no lock.
-            if let Ok(lock) = claim(directory.path())
-                && directory.path().is_dir()
-            {
+            let lock = match claim(directory.path()) {
+                Err(error) if is_taken(&error) => continue,
+                claimed => claimed.at("lock", directory.path())?,
+            };
+            if directory.path().is_dir() {
                 let mut store = Self::open(Some(directory.path()))?;
                 store.passing = Some(Arc::new(Passing {
                     _directory: directory,
@@ -101,6 +103,12 @@ fn claim(directory: &Path) -> io::Result<File> {
     let file = File::open(directory)?;
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     Ok(file)
+}
+
+/// Whether somebody else has the lock, or has had it and removed what it was of.
+fn is_taken(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotFound, WouldBlock};
+    matches!(error.kind(), WouldBlock | NotFound)
 }
 
 #[cfg(test)]
