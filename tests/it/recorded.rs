@@ -1,7 +1,7 @@
 //! Real packages, from what the real index said of them when `fixtures/pins` was recorded. Nothing is
 //! downloaded.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use testkit::RecordedIndex;
 
