@@ -250,7 +250,11 @@ fn packages_of_three_ecosystems() {
                 "Package: b\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1:2-3\nDescription: x\n more\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\n",
             )
             .file("var/lib/dpkg/info/b:amd64.list", "/.\n/usr\n/usr/b\n/usr/not-there\n")
-            .file("var/lib/dpkg/status.d/a", "Package: a\nVersion: 2\n")
+            .file(
+                "var/lib/dpkg/status.d/a",
+                "Package: a\nConffiles:\n /etc/a 827ccb0eea8a706c4c34a16891f84e7b\n /etc/gone d41d8cd98f00b204e9800998ecf8427e obsolete\nVersion: 2\n",
+            )
+            .file("etc/a", "12")
             .file("var/lib/dpkg/status.d/a.md5sums", "d41d8cd98f00b204e9800998ecf8427e  usr/a\n")
             .file("usr/a", "12345")
             .file("usr/b", "123")
@@ -309,7 +313,7 @@ fn packages_of_three_ecosystems() {
     assert_eq!(shown[0].0, Ecosystem::Python);
     assert_eq!((shown[0].3, shown[0].4), (1, 5));
     assert!(python.contains(&"opt/venv/bin/x".to_owned()), "{python:?}");
-    assert_eq!(shown[1], (Ecosystem::Debian, "a", "2", 0, 1, 5));
+    assert_eq!(shown[1], (Ecosystem::Debian, "a", "2", 0, 2, 7));
     assert_eq!(shown[2], (Ecosystem::Debian, "b", "1:2-3", 0, 1, 3));
     assert_eq!(shown[3], (Ecosystem::Alpine, "musl", "1.2.5-r0", 0, 1, 7));
 }

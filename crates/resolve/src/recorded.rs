@@ -4,7 +4,7 @@
 //! what they ask for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use futures::{StreamExt as _, stream};
 use serde::Deserialize;

@@ -97,7 +97,6 @@ const fn legacy_alias(glibc_minor: u16) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::path::Path;
 
     use crate::target::{Arch, Libc, Target};
 
