@@ -30,7 +30,7 @@ const MAX_FIRST: u64 = 64 << 20;
 /// Bytes of another segment that may be made of tables.
 const MAX_SEGMENT: u64 = 32 << 20;
 
-/// Bytes kept of a segment that is not made of tables, but may begin with some: code, and data for a GPU.
+/// Bytes kept at least of a segment that is not made of tables, but may begin with some: code, and data for a GPU.
 const MAX_OF_LARGE: u64 = 4 << 20;
 
 /// What the loader needs to know of an ELF file.
@@ -268,7 +268,15 @@ pub(crate) fn parts(head: &[u8]) -> Vec<Range<u64>> {
             let size: u64 = segment.p_filesz(endian).into();
             let is_code = segment.p_flags(endian).0 & elf::PF_X.0 != 0;
             let limit = match segment.p_type(endian) {
-                elf::PT_LOAD if std::mem::take(&mut is_first) => MAX_FIRST,
+                elf::PT_LOAD if std::mem::take(&mut is_first) => {
+                    // Linkers put tables before code, and the entry is in the code; 0 is none.
+                    let address: u64 = segment.p_vaddr(endian).into();
+                    let entry: u64 = header.e_entry(endian).into();
+                    let before = entry
+                        .checked_sub(address)
+                        .filter(|it| is_code && (1..size).contains(it));
+                    before.map_or(MAX_FIRST, |it| it.clamp(MAX_OF_LARGE, MAX_FIRST))
+                }
                 elf::PT_LOAD if !is_code && size <= MAX_SEGMENT => size,
                 elf::PT_LOAD => MAX_OF_LARGE,
                 elf::PT_DYNAMIC => MAX_DYNAMIC,

@@ -33,11 +33,6 @@ impl Kept {
         &self.bytes[..end.min(self.bytes.len() as u64) as usize]
     }
 
-    /// Bytes that have come.
-    pub(crate) fn len(&self) -> u64 {
-        self.length
-    }
-
     /// Takes the next bytes. `choose` is asked once, with the beginning, what else is to be kept.
     pub(crate) fn push(&mut self, bytes: &[u8], choose: impl FnOnce(&[u8]) -> Vec<Range<u64>>) {
         let mut rest = bytes;
@@ -153,7 +148,7 @@ mod tests {
         ];
         for piece in [1_000, 99_991, size] {
             let kept = kept(size, piece, &parts);
-            assert_eq!(kept.len(), size);
+            assert_eq!(kept.length, size);
             assert_eq!(kept.bytes.len(), 70_000 + 110_000 + 300_000);
             for range in [
                 0..HEAD + 100,

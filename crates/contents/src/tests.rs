@@ -387,6 +387,37 @@ fn a_linkers_file() {
     assert!(elf.interpreter.is_some());
 }
 
+/// Where a linker put all in one segment, what is before the code is kept; of any other, what can be tables.
+#[test]
+fn parts_of_large_files() {
+    const MIB: u64 = 1 << 20;
+    let mut bytes = ElfBuilder::new("arm64").needed("libother.so.2").build();
+    // Of the first program header, flags (4, after the type) and size in the file; of the header, the entry.
+    let types: Vec<u32> = (0..2)
+        .map(|n| u32::from_le_bytes(bytes[64 + 56 * n..][..4].try_into().unwrap()))
+        .collect();
+    assert_eq!(types, [1, 2], "PT_LOAD, PT_DYNAMIC");
+    let mut first = |flags: u32, size: u64, entry: u64| {
+        bytes[68..72].copy_from_slice(&flags.to_le_bytes());
+        bytes[64 + 32..64 + 40].copy_from_slice(&size.to_le_bytes());
+        bytes[24..32].copy_from_slice(&entry.to_le_bytes());
+        crate::elf::parts(&bytes)[0].clone()
+    };
+    let (read, code) = (4, 5);
+    assert_eq!(first(code, 300 * MIB, 9 * MIB), 0..9 * MIB);
+    assert_eq!(first(code, 300 * MIB, 1000), 0..4 * MIB);
+    assert_eq!(first(code, 300 * MIB, 200 * MIB), 0..64 * MIB);
+    assert_eq!(first(code, 300 * MIB, 0), 0..64 * MIB, "no entry");
+    assert_eq!(first(code, 3 * MIB, 0), 0..3 * MIB);
+    assert_eq!(first(read, 300 * MIB, 9 * MIB), 0..64 * MIB);
+    assert_eq!(first(read, MIB, 9 * MIB), 0..MIB);
+    assert_eq!(
+        crate::elf::parts(&[0; 64]),
+        [0..64 * MIB],
+        "of what cannot be read"
+    );
+}
+
 #[test]
 fn a_cut_off_file_says_so() {
     let bytes = made_up("arm64").build();
