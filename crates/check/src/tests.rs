@@ -805,10 +805,23 @@ fn a_configuration_file_is_of_its_package() {
         "var/lib/dpkg/status.d/base-files",
         "Package: base-files\nVersion: 13\nConffiles:\n /etc/update-motd.d/10-uname 9dd4e461268c8034f5c8564e155c67a6\n",
     );
+    image.text(
+        "var/lib/dpkg/status.d/base-files.md5sums",
+        "0  usr/share/a\n0  usr/share/b\n",
+    );
     image.program("etc/update-motd.d/10-uname", "#!/bin/sh\n");
     let note = image.only(Severity::Note, Code::MissingInterpreter);
     assert_eq!(note.owner.as_deref(), Some("base-files 13"));
     says(&note, &["a Debian package's own script"]);
+    image.program("usr/share/a", "#!/bin/perl\n");
+    image.program("usr/share/b", "#!/bin/sh\n");
+    says(
+        &image.only(Severity::Note, Code::MissingInterpreter),
+        &[
+            "/etc/update-motd.d/10-uname is run by /bin/sh",
+            "lack theirs too: /usr/share/a, /usr/share/b",
+        ],
+    );
 }
 
 #[test]
