@@ -142,8 +142,8 @@ fn a_layer_is_looked_into_once_and_an_image_is_proven_once() {
     assert!(listings.len() >= 5, "{listings:?}");
     assert_eq!(
         listing(&store.join("proofs")).len(),
-        2,
-        "one for each platform"
+        4,
+        "for each platform by its layers, and by what was seen of them"
     );
     fs::remove_dir_all(store.join("listings")).unwrap();
     project.build(&["--output", "oci:again"]);
@@ -155,6 +155,48 @@ fn a_layer_is_looked_into_once_and_an_image_is_proven_once() {
     fs::remove_dir_all(store.join("proofs")).unwrap();
     project.context.succeeds(["check", "oci:again"]);
     assert_eq!(listing(&store.join("listings")), listings);
+}
+
+#[test]
+fn what_is_seen_of_a_layer_while_it_is_built_is_what_its_blob_holds() {
+    let project = Project::standard();
+    project.build(&[]);
+    let store = project.context.store();
+    let read = || -> Vec<(String, String)> {
+        let listings = store.join("listings");
+        let files = listing(&listings).into_iter();
+        files
+            .map(|name| {
+                let text = fs::read_to_string(listings.join(&name)).unwrap();
+                (name, text)
+            })
+            .collect()
+    };
+    let seen = read();
+    fs::remove_dir_all(store.join("listings")).unwrap();
+    fs::remove_dir_all(store.join("proofs")).unwrap();
+    project.build(&["--output", "oci:again"]);
+    assert_eq!(read(), seen);
+    assert!(seen.len() >= 5, "{}", seen.len());
+}
+
+#[test]
+fn an_image_is_proven_again_where_more_than_bytes_of_its_own_files_change() {
+    let project = Project::standard();
+    project.build(&[]);
+    let proofs = || listing(&project.context.store().join("proofs")).len();
+    let first = proofs();
+    project
+        .context
+        .write("app/main.py", "print('the same files')\n");
+    project.build(&[]);
+    assert_eq!(proofs(), first, "the same was seen of it");
+    project.context.write("app/more.py", "");
+    project.build(&[]);
+    assert_eq!(proofs(), 2 * first, "a file was added");
+    project.context.write("app/more.py", "#!/usr/bin/nothing\n");
+    project.build(&[]);
+    assert_eq!(proofs(), 3 * first, "a script's interpreter is read");
 }
 
 #[test]

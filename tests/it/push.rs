@@ -134,7 +134,24 @@ fn one_changed_file_uploads_one_layer() {
     push(&project, &registry, &[]);
     // The app's layer, which both platforms share, and the two configurations.
     assert_eq!(registry.count(Kind::PutUpload), 3);
+    // The others are of the image that the tag named before.
+    assert_eq!(registry.count(Kind::HeadBlob), 3);
     check(&registry);
+}
+
+#[test]
+fn what_the_registry_lost_of_the_tags_image_is_uploaded_again() {
+    let project = Project::standard();
+    let registry = Registry::start();
+    push(&project, &registry, &[]);
+    for digest in blobs(&registry, "latest") {
+        registry.remove_blob(NAME, &digest.parse().unwrap());
+    }
+    project.context.write("app/main.py", "print('changed')\n");
+    push(&project, &registry, &[]);
+    let there = registry.blobs(NAME);
+    let there: BTreeSet<_> = there.iter().map(|(it, _)| it.to_string()).collect();
+    assert!(blobs(&registry, "latest").is_subset(&there));
 }
 
 #[test]

@@ -19,7 +19,7 @@ mod tests;
 pub use contents::{Contents, Found};
 pub use elf::{Class, Elf, ElfKind, Endianness, VersionNeed};
 pub use error::Error;
-pub use list::{Options, list};
+pub use list::{Options, list, list_tar};
 pub use listing::{Body, Entry, File, Kind, Listing};
 pub use packages::{Ecosystem, Package};
 

@@ -30,7 +30,12 @@ pub struct Options {
 /// ELF file streams by the parts of it where tables can lie: of the largest libraries 64 MiB and
 /// more. Time has no bound but the stream's length.
 pub fn list(media_type: &str, reader: impl Read, options: Options) -> Result<Listing, Error> {
-    let mut members = Members::new(input::open(media_type, reader)?);
+    list_tar(input::open(media_type, reader)?, options)
+}
+
+/// As [`list`], of a layer's tar stream.
+pub fn list_tar(tar: impl BufRead, options: Options) -> Result<Listing, Error> {
+    let mut members = Members::new(tar);
     let mut lister = Lister {
         listing: Listing::default(),
         weight: 0,

@@ -22,6 +22,23 @@ pub struct Listing {
     pub opaque: BTreeSet<String>,
 }
 
+impl Listing {
+    /// The same without times, sizes and digests: what stays when a file's bytes change and nothing that
+    /// [`Body`] keeps of them.
+    #[must_use]
+    pub fn outline(&self) -> Self {
+        let mut outline = self.clone();
+        for entry in outline.entries.values_mut() {
+            entry.mtime = 0;
+            if let Kind::File(file) = &mut entry.kind {
+                file.size = 0;
+                file.sha256 = None;
+            }
+        }
+        outline
+    }
+}
+
 /// An entry of a layer.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub struct Entry {

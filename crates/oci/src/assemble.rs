@@ -19,6 +19,8 @@ pub(crate) struct Assembly<'a> {
     encoder: Encoder,
     tar_hasher: Sha256,
     tar_size: u64,
+    /// Who else wants the tar stream.
+    beside: &'a mut dyn Write,
     blob: Blob<'a>,
 }
 
@@ -35,7 +37,11 @@ struct BlobWriter<'a> {
 }
 
 impl<'a> Assembly<'a> {
-    pub(crate) fn new(encoder: Encoder, mut output: Output<'a>) -> io::Result<Self> {
+    pub(crate) fn new(
+        encoder: Encoder,
+        mut output: Output<'a>,
+        beside: &'a mut dyn Write,
+    ) -> io::Result<Self> {
         if let Output::Map(map) = &mut output {
             map.clear();
         }
@@ -55,14 +61,16 @@ impl<'a> Assembly<'a> {
             encoder,
             tar_hasher: Sha256::new(),
             tar_size: 0,
+            beside,
             blob,
         })
     }
 
-    /// Compresses the next bytes of the tar stream, where they are compressed anew. Someone else
-    /// digests them.
-    pub(crate) fn compress(&mut self, buffer: &Buffer) -> io::Result<()> {
+    /// Takes the next bytes of the tar stream: compresses them, where they are compressed anew. Someone
+    /// else digests them.
+    pub(crate) fn take_tar(&mut self, buffer: &Buffer) -> io::Result<()> {
         self.tar_size += buffer.filled as u64;
+        self.beside.write_all(buffer.filled())?;
         match &mut self.blob {
             Blob::Spliced(_) => Ok(()),
             Blob::Recompressed(recompress) => recompress.write_all(buffer.filled()),
@@ -108,7 +116,7 @@ impl<'a> Assembly<'a> {
 impl Sink for Assembly<'_> {
     fn tar(&mut self, mut buffer: Buffer) -> Result<Buffer, EncodeError> {
         self.tar_hasher.update(buffer.filled());
-        self.compress(&buffer)?;
+        self.take_tar(&buffer)?;
         buffer.clear();
         Ok(buffer)
     }

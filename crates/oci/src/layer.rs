@@ -90,9 +90,34 @@ pub enum Output<'a> {
     Map(&'a mut SpliceMap),
 }
 
+impl<'a> Output<'a> {
+    /// The same for a shorter time.
+    fn shortened<'b>(self) -> Output<'b>
+    where
+        'a: 'b,
+    {
+        match self {
+            Self::Discard => Output::Discard,
+            Self::Blob(out) => Output::Blob(out),
+            Self::Map(map) => Output::Map(map),
+        }
+    }
+}
+
 /// Makes the layer of `tree`, and checks every archived file on the way. Memory is bounded by
 /// `options.jobs` (see there), not by the size of a file; after an error the output is incomplete.
 pub fn encode(tree: &Tree, options: &Options, output: Output<'_>) -> Result<Encoded, EncodeError> {
+    encode_beside(tree, options, output, &mut io::sink())
+}
+
+/// As [`encode`], and writes the tar stream to `tar` as it is made, in pieces of 128 KiB and less: what
+/// wants to look into the layer does not have to inflate it again. An error of `tar` is one of writing.
+pub fn encode_beside(
+    tree: &Tree,
+    options: &Options,
+    output: Output<'_>,
+    tar: &mut dyn Write,
+) -> Result<Encoded, EncodeError> {
     let members = members(tree, options.mtime)?;
     if matches!(output, Output::Map(_)) {
         if options.encoder != Encoder::Splice {
@@ -105,7 +130,7 @@ pub fn encode(tree: &Tree, options: &Options, output: Output<'_>) -> Result<Enco
             .try_for_each(crate::members::Member::check_mappable)?;
     }
     let splice = options.encoder == Encoder::Splice;
-    let mut assembly = Assembly::new(options.encoder, output)?;
+    let mut assembly = Assembly::new(options.encoder, output.shortened(), tar)?;
     let totals = parallel::run(&members, splice, options.jobs, &mut assembly)?;
     let layer = assembly.finish(totals.crc)?;
     Ok(Encoded {

@@ -219,7 +219,7 @@ impl Front<'_, '_> {
         loop {
             match messages.recv().map_err(|_| stopped())? {
                 Message::Tar(buffer) => {
-                    self.assembly.compress(&buffer)?;
+                    self.assembly.take_tar(&buffer)?;
                     self.tar.send(buffer).map_err(|_| stopped())?;
                 }
                 Message::Blob(buffer) => {

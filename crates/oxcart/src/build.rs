@@ -25,6 +25,7 @@ use crate::project::Base;
 use crate::remote::{Home, Remote};
 use crate::sources::Builder;
 use crate::store::{Kept, LayerRecord};
+use crate::target::Target;
 use crate::vendor::{self, Kind};
 
 /// How to build.
@@ -36,6 +37,20 @@ pub(crate) struct Options {
     pub(crate) cache: Cache,
     /// What the blobs are for.
     pub(crate) blobs: Blobs,
+    /// Whether the image will be proven to load: layers are then looked into while they are built.
+    pub(crate) proven: bool,
+}
+
+impl Options {
+    /// For digests alone, on all cores.
+    pub(crate) fn of_names(cache: Cache) -> Self {
+        Self {
+            threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            cache,
+            blobs: Blobs::Named,
+            proven: false,
+        }
+    }
 }
 
 /// What becomes of layers that were built before.
@@ -115,6 +130,8 @@ pub(crate) struct Supplies<'a> {
     pub(crate) stated: &'a Stated,
     /// Where layers may be that are not here, for an image that is pushed and written nowhere else.
     pub(crate) remote: Option<&'a Remote<'a>>,
+    /// Where the image is to be pushed.
+    pub(crate) target: Option<&'a Target>,
 }
 
 /// Builds the images of `plans` and their index. Afterwards the store can give every blob that is to
@@ -238,6 +255,9 @@ fn fetch(
             wanted.extend(records.map(vendor::Supply::download));
         }
     }
+    if let Some(target) = supplies.target.filter(|_| !wanted.is_empty()) {
+        supplies.fetcher.wait(target.ready())?;
+    }
     let builder = Builder::new(supplies.fetcher, supplies.bases.progress);
     let built = built_from_sources(jobs(), &wanted);
     supplies.fetcher.wait(builder.have(&built))?;
@@ -260,15 +280,20 @@ fn build_missing(
 ) -> anyhow::Result<()> {
     let missing = missing(jobs.iter().flatten(), layers);
     let bar = progress.count("Layers", missing.len() as u64);
-    let built = in_parallel(&missing, options.threads, |job| {
+    let shares = shares(&missing, options.threads);
+    let work: Vec<_> = missing.iter().zip(shares).collect();
+    let built = in_parallel(&work, options.threads, |(job, share)| {
         let begun = Instant::now();
-        let record = workshop.build(job, options.threads)?;
+        let record = workshop.build(job, *share, options.proven)?;
         let seconds = begun.elapsed().as_secs_f64();
         progress.detail(&format!("built {} in {seconds:.2} s", job.step.title()));
         bar.inc(1);
         Ok((job.key, Had::here(record, LayerState::Built)))
     })?;
-    let new_wheels = |job: &Job| !job.step.wheels().is_empty() && !layers.contains_key(&job.key);
+    // Else the proof tells which wheels have the same paths.
+    let new_wheels = |job: &Job| {
+        !options.proven && !job.step.wheels().is_empty() && !layers.contains_key(&job.key)
+    };
     for jobs in jobs.iter().filter(|jobs| jobs.iter().any(new_wheels)) {
         workshop
             .overlaps(jobs, options.threads)?
@@ -281,6 +306,21 @@ fn build_missing(
         .flat_map(|had| &had.record.warnings)
         .for_each(|text| progress.warn(text));
     Ok(())
+}
+
+/// Threads for each of `jobs`, which are begun in this order by `threads` threads: its share of the work
+/// that is not begun before it. So no large layer is the last that all wait for.
+fn shares(jobs: &[&Job], threads: NonZeroUsize) -> Vec<NonZeroUsize> {
+    let mut left: u64 = jobs.iter().map(|job| job.weight()).sum();
+    let all = threads.get() as u64;
+    jobs.iter()
+        .map(|job| {
+            let weight = job.weight();
+            let share = (2 * all * weight + left) / (2 * left).max(1);
+            left -= weight;
+            NonZeroUsize::new(share.min(all) as usize).unwrap_or(NonZeroUsize::MIN)
+        })
+        .collect()
 }
 
 /// What each plan takes over from its base image and, where they are to be written, its layers in the store.

@@ -16,6 +16,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use resolve::Inputs;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::credentials::Credentials;
@@ -197,6 +198,14 @@ impl Fetcher {
     /// Waits for `future`, on this fetcher's threads.
     pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
+    }
+
+    /// Begins `future` on this fetcher's threads.
+    pub(crate) fn start<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.runtime.spawn(future)
     }
 
     /// [`Fetcher::all_async`], waited for.

@@ -4,9 +4,11 @@
 //! projects and platforms that share it.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::thread;
 
 use anyhow::Context;
 use oci::layer::{self, Layer, Options, Output};
@@ -20,13 +22,11 @@ use crate::app::{self, AppFile};
 use crate::build::in_parallel;
 use crate::debian;
 use crate::diagnostics::Failure;
+use crate::listings;
 use crate::lock::{DebLayer, LockedDeb, LockedEnvironment, LockedWheel};
 use crate::plan::{Plan, Step};
 use crate::project::{App, Project, Record};
-use crate::store::{Kept, LayerRecord, Store};
-
-/// Wheels from this size on are worth two threads: 16 MiB.
-const LARGE: u64 = 16 << 20;
+use crate::store::{Kept, LayerRecord, NewBlob, Store};
 
 /// A layer to have: what it is made of, and the key that tells it from all others.
 #[derive(Debug, Clone)]
@@ -51,6 +51,14 @@ enum Below {
     Nothing,
     /// An environment of a base image, which must not show through.
     Image,
+}
+
+/// A layer that was made, and is not kept yet.
+struct Made {
+    record: LayerRecord,
+    /// What is kept of it: one of these.
+    map: Option<SpliceMap>,
+    blob: Option<NewBlob>,
 }
 
 /// Builds layers of one project into one store.
@@ -241,42 +249,91 @@ pub(crate) fn app_layer(project: &Project, job: &Job, app: &App) -> anyhow::Resu
 }
 
 impl Workshop<'_> {
-    /// Builds the layer of `job` from what is stored, and keeps its record.
-    pub(crate) fn build(&self, job: &Job, threads: NonZeroUsize) -> anyhow::Result<LayerRecord> {
+    /// Builds the layer of `job` from what is stored with `threads` threads, and keeps its record; where it
+    /// `looks` into the layer, also what that holds.
+    pub(crate) fn build(
+        &self,
+        job: &Job,
+        threads: NonZeroUsize,
+        looks: bool,
+    ) -> anyhow::Result<LayerRecord> {
+        let (made, intact) = thread::scope(|scope| {
+            // Reading a wheel takes as long as a part of the work on it, so it is done beside that.
+            let intact = scope.spawn(|| self.check_wheels(job));
+            let made = if looks {
+                listings::beside(|tar| self.encode(job, threads, tar))
+            } else {
+                self.encode(job, threads, &mut io::sink())
+                    .map(|made| (made, None))
+            };
+            let intact = intact.join();
+            (
+                made,
+                intact.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            )
+        });
+        // What came of a damaged wheel says nothing.
+        intact?;
+        let (made, listing) = made?;
+        if let Some(listing) = listing {
+            listings::keep_seen(self.store, &made.record.layer.diff_id, listing)?;
+        }
+        if let Some(blob) = made.blob {
+            blob.keep()?;
+        }
+        self.store
+            .put_layer(&job.key, &made.record, made.map.as_ref())?;
+        Ok(made.record)
+    }
+
+    /// Makes the layer of `job`, and writes its tar stream to `tar` on the way.
+    fn encode(
+        &self,
+        job: &Job,
+        threads: NonZeroUsize,
+        tar: &mut dyn Write,
+    ) -> anyhow::Result<Made> {
         let (tree, mut warnings) = self.tree(job)?;
         let options = Options {
             encoder: self.project.encoder,
             mtime: job.mtime,
-            jobs: job.threads(threads),
+            jobs: threads.get(),
         };
-        let spliced = matches!(
+        let is_spliced = matches!(
             job.step,
             Step::Wheels(_) | Step::Project(..) | Step::Skeleton
         ) && self.project.encoder == Encoder::Splice;
-        let (encoded, kept, map) = if spliced {
-            let mut map = SpliceMap::new();
-            let encoded = layer::encode(&tree, &options, Output::Map(&mut map));
-            (encoded.with_context(|| job.failed())?, Kept::Map, Some(map))
-        } else {
-            let mut blob = self.store.new_blob()?;
-            let encoded = layer::encode(&tree, &options, Output::Blob(&mut blob))
-                .with_context(|| job.failed())?;
-            blob.keep()?;
-            (encoded, Kept::Blob, None)
+        let mut map = is_spliced.then(SpliceMap::new);
+        let mut blob = match map {
+            Some(_) => None,
+            None => Some(self.store.new_blob()?),
         };
+        let output = match (&mut map, &mut blob) {
+            (Some(map), _) => Output::Map(map),
+            (None, Some(blob)) => Output::Blob(blob),
+            (None, None) => Output::Discard,
+        };
+        let encoded = layer::encode_beside(&tree, &options, output, tar);
+        let encoded = encoded.with_context(|| job.failed())?;
         warnings.extend(encoded.mismatches.iter().map(|it| {
             format!(
                 "{}: /{} has {}, and RECORD says {}",
                 it.origin, it.path, it.found, it.expected
             )
         }));
+        let kept = if is_spliced { Kept::Map } else { Kept::Blob };
         let record = LayerRecord {
             layer: encoded.layer,
             kept,
             warnings,
         };
-        self.store.put_layer(&job.key, &record, map.as_ref())?;
-        Ok(record)
+        Ok(Made { record, map, blob })
+    }
+
+    /// Refuses a wheel of `job` that is damaged in the store.
+    fn check_wheels(&self, job: &Job) -> Result<(), Failure> {
+        let mut wheels = job.step.wheels().iter();
+        wheels.try_for_each(|it| self.store.check_blob(&it.sha256.0, &it.filename))
     }
 
     fn tree(&self, job: &Job) -> anyhow::Result<(Tree, Vec<String>)> {
@@ -313,9 +370,7 @@ impl Workshop<'_> {
     fn install(&self, job: &Job, locked: &LockedWheel) -> anyhow::Result<Installed> {
         let filename = WheelFilename::from_str(&locked.filename)
             .with_context(|| format!("the lock names {} as a wheel", locked.filename))?;
-        let source = self
-            .store
-            .checked_source(&locked.sha256.0, &locked.filename)?;
+        let source = self.store.source(&locked.sha256.0, &locked.filename)?;
         let wheel = Wheel::open(source, &filename, &Limits::default())?;
         let options = InstallOptions {
             requested: locked.requested,
@@ -446,19 +501,14 @@ impl Job {
             .expect("plans have these steps only where there is a Python")
     }
 
-    /// Threads for this one layer, of those that build several at a time. One that is compressed or
-    /// large would otherwise be the last that all wait for; each thread takes up to 5 MiB.
-    fn threads(&self, all: NonZeroUsize) -> usize {
-        match &self.step {
-            Step::Debian(..) => all.get(),
-            Step::Wheels(_) if self.weight() >= LARGE => all.get().min(2),
-            _ => 1,
-        }
-    }
-
-    /// How much work it is, about: bytes to fetch or read.
+    /// How much work it is, about: bytes to fetch or read, and eight times as much for Debian packages,
+    /// which are compressed again.
     pub(crate) fn weight(&self) -> u64 {
-        self.step.fetched_bytes().unwrap_or(0)
+        let bytes = self.step.fetched_bytes().unwrap_or(0);
+        match &self.step {
+            Step::Debian(..) => bytes.saturating_mul(8),
+            _ => bytes,
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::base;
 use crate::build::{BuiltLayer, in_parallel};
 use crate::diagnostics::Failure;
 use crate::output::made_blob;
+use crate::pipe::pipe;
 use crate::place::Place;
 use crate::store::Store;
 
@@ -38,11 +39,33 @@ struct Kept {
 }
 
 /// The listing of a layer that was looked into before, with all that `options` want.
-fn known(store: &Store, diff_id: &DiffId, options: Options) -> Option<Arc<Listing>> {
+pub(crate) fn known(store: &Store, diff_id: &DiffId, options: Options) -> Option<Arc<Listing>> {
     let bytes = store.listing(diff_id)?;
     let kept: Kept = serde_json::from_slice(&bytes).ok()?;
     let is_enough = kept.version == contents::VERSION && (kept.digests || !options.digests);
     is_enough.then(|| Arc::new(kept.listing))
+}
+
+/// What `work` gives, and what the layer holds whose tar stream it writes. No listing where that stream
+/// cannot be understood: who asks for it later reads the blob, and says what is wrong.
+pub(crate) fn beside<T>(
+    work: impl FnOnce(&mut dyn Write) -> anyhow::Result<T>,
+) -> anyhow::Result<(T, Option<Listing>)> {
+    let (mut writer, reader) = pipe();
+    thread::scope(|scope| {
+        let listing = scope.spawn(|| contents::list_tar(reader, Options::default()));
+        let made = work(&mut writer);
+        drop(writer);
+        let listing = listing
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok((made?, listing.ok()))
+    })
+}
+
+/// Keeps what [`beside`] has seen of a layer.
+pub(crate) fn keep_seen(store: &Store, diff_id: &DiffId, listing: Listing) -> anyhow::Result<()> {
+    keep(store, diff_id, listing, Options::default()).map(drop)
 }
 
 /// Whether a build's layer was looked into before.

@@ -36,6 +36,7 @@ mod metadata;
 mod netrc;
 mod notes;
 mod output;
+mod pipe;
 mod place;
 mod plan;
 mod progress;
@@ -59,7 +60,7 @@ use clap::Parser;
 use cli::{Cli, Color, Command};
 
 fn main() -> ExitCode {
-    memory::share_one_heap();
+    memory::bound_heaps();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

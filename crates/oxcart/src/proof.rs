@@ -12,11 +12,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::base::Bases;
-use crate::build::{Built, BuiltImage, in_parallel};
+use crate::build::{Built, BuiltImage, BuiltLayer, in_parallel};
 use crate::diagnostics::Failure;
 use crate::fetch::Fetcher;
 use crate::listings;
 use crate::place::Place;
+use crate::plan::Step;
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::store::Store;
@@ -36,12 +37,7 @@ pub(crate) fn config(document: &Map<String, Value>) -> anyhow::Result<Config> {
 }
 
 /// What an image is known by: nothing else reaches its proof.
-fn key<'a>(
-    layers: impl Iterator<Item = &'a Layer>,
-    config: &Config,
-    platform: Platform,
-) -> anyhow::Result<Digest> {
-    let layers: Vec<_> = layers.map(|layer| layer.diff_id).collect();
+fn key(layers: &[Value], config: &Config, platform: Platform) -> anyhow::Result<Digest> {
     Ok(Digest::of(&oci::json::canonical(&json!({
         "check": check::VERSION,
         "contents": contents::VERSION,
@@ -51,21 +47,42 @@ fn key<'a>(
     }))))
 }
 
-fn known(store: &Store, key: &Digest) -> Option<Report> {
-    let kept: Kept = serde_json::from_slice(&store.proof(key)?).ok()?;
+/// What a layer is known by.
+fn name_of(layer: &Layer) -> Value {
+    json!(layer.diff_id)
+}
+
+/// The same of one that was built. The project's own files change all the time, and a proof reads few of
+/// their bytes: they are known by what was seen of them.
+fn name_of_built(store: &Store, built: &BuiltLayer) -> Value {
+    let layer = &built.record.layer;
+    let own = Some(&layer.diff_id).filter(|_| matches!(built.job.step, Step::App(_)));
+    match own.and_then(|diff_id| listings::known(store, diff_id, Options::default())) {
+        Some(listing) => {
+            json!({ "outline": Digest::of(&oci::json::canonical(&listing.outline())) })
+        }
+        None => name_of(layer),
+    }
+}
+
+fn known(store: &Store, keys: &[Digest]) -> Option<Report> {
+    let kept = keys.iter().find_map(|key| store.proof(key))?;
+    let kept: Kept = serde_json::from_slice(&kept).ok()?;
     Some(kept.report)
 }
 
 fn prove(
     store: &Store,
-    key: &Digest,
+    keys: &[Digest],
     layers: &[Arc<Listing>],
     config: &Config,
     platform: Platform,
 ) -> anyhow::Result<Report> {
     let report = check::check(&Contents::new(layers), config, platform);
     let kept = Kept { report };
-    store.put_proof(key, &serde_json::to_vec(&kept)?)?;
+    let bytes = serde_json::to_vec(&kept)?;
+    keys.iter()
+        .try_for_each(|key| store.put_proof(key, &bytes))?;
     Ok(kept.report)
 }
 
@@ -77,8 +94,9 @@ pub(crate) async fn of_place(
     config: &Config,
     platform: Platform,
 ) -> anyhow::Result<Report> {
-    let key = key(layers.iter(), config, platform)?;
-    if let Some(report) = known(store, &key) {
+    let names: Vec<_> = layers.iter().map(name_of).collect();
+    let keys = [key(&names, config, platform)?];
+    if let Some(report) = known(store, &keys) {
         return Ok(report);
     }
     let listings = listings::of_place(
@@ -89,7 +107,7 @@ pub(crate) async fn of_place(
         Options::default(),
     )
     .await?;
-    prove(store, &key, &listings, config, platform)
+    prove(store, &keys, &listings, config, platform)
 }
 
 /// Proves images that were built, before they go anywhere: one that would not load is an error.
@@ -103,7 +121,7 @@ pub(crate) fn of_built(
     let subjects = built
         .images
         .iter()
-        .map(Subject::new)
+        .map(|image| Subject::new(image, bases.store))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let (far, subjects): (Vec<_>, Vec<_>) =
         subjects.into_iter().partition(|it| it.is_far(bases.store));
@@ -115,11 +133,11 @@ pub(crate) fn of_built(
     }
     let unknown = subjects
         .iter()
-        .filter(|it| known(bases.store, &it.key).is_none());
+        .filter(|it| known(bases.store, &it.keys).is_none());
     let own = unknown.flat_map(|it| &it.image.layers);
     let listings = listings::of_built(bases.store, own, threads)?;
     let reports = in_parallel(&subjects, threads, |it| {
-        if let Some(report) = known(bases.store, &it.key) {
+        if let Some(report) = known(bases.store, &it.keys) {
             return Ok(report);
         }
         let mut layers = match (&it.image.base, project.base.location()) {
@@ -137,7 +155,13 @@ pub(crate) fn of_built(
         };
         let own = it.image.layers.iter();
         layers.extend(own.map(|it| Arc::clone(&listings[&it.record.layer.diff_id.0])));
-        prove(bases.store, &it.key, &layers, &it.config, it.image.platform)
+        prove(
+            bases.store,
+            &it.keys,
+            &layers,
+            &it.config,
+            it.image.platform,
+        )
     })?;
     let mut faults = 0;
     for (it, mut report) in subjects.iter().zip(reports) {
@@ -153,31 +177,34 @@ pub(crate) fn of_built(
     }
 }
 
-/// An image that was built, and what its proof is known by.
+/// An image that was built, and what its proof is known by: its layers, and what was seen of those.
 struct Subject<'a> {
     image: &'a BuiltImage,
     config: Config,
-    key: Digest,
+    keys: [Digest; 2],
 }
 
 impl<'a> Subject<'a> {
-    fn new(image: &'a BuiltImage) -> anyhow::Result<Self> {
+    fn new(image: &'a BuiltImage, store: &Store) -> anyhow::Result<Self> {
         let document: Map<String, Value> = serde_json::from_slice(&image.image.config)?;
         let config = config(&document)?;
-        let own = image.layers.iter().map(|layer| &layer.record.layer);
-        let key = key(
-            image.base_layers().iter().chain(own),
-            &config,
-            image.platform,
-        )?;
-        Ok(Self { image, config, key })
+        let base: Vec<_> = image.base_layers().iter().map(name_of).collect();
+        let exactly = image.layers.iter().map(|it| name_of(&it.record.layer));
+        let seen = image.layers.iter().map(|it| name_of_built(store, it));
+        let key = |own: Vec<Value>| key(&[base.clone(), own].concat(), &config, image.platform);
+        let keys = [key(exactly.collect())?, key(seen.collect())?];
+        Ok(Self {
+            image,
+            config,
+            keys,
+        })
     }
 
     /// Whether its proof would take layers that are in a registry alone: what spares their download is not to be
     /// spent here.
     fn is_far(&self, store: &Store) -> bool {
         let mut own = self.image.layers.iter();
-        known(store, &self.key).is_none()
+        known(store, &self.keys).is_none()
             && own.any(|layer| layer.is_remote() && !listings::is_known(store, layer))
     }
 }

@@ -2,7 +2,7 @@
 //! then the manifests that name them; what names the whole goes last, so that no reader finds a name
 //! whose content is missing (distribution-spec, section Pushing Manifests).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -112,10 +112,12 @@ impl Shipment {
     }
 
     /// Has everything in `repository` afterwards but what names the whole: blobs, then manifests. A
-    /// manifest that is there has its blobs there, as its registry saw when it came.
+    /// manifest that is there has its blobs there, as its registry saw when it came; so are those in
+    /// `known` there.
     pub(crate) async fn deliver(
         &self,
         repository: &Repository,
+        known: &BTreeSet<Digest>,
         bases: Bases<'_>,
     ) -> anyhow::Result<Delivered> {
         let present: Vec<bool> = stream::iter(&self.manifests)
@@ -138,6 +140,8 @@ impl Shipment {
         for freight in new.iter().flat_map(|parcel| &parcel.blobs) {
             if let Some(pushed) = &freight.there {
                 delivered.blobs.insert(freight.digest, pushed.clone());
+            } else if known.contains(&freight.digest) {
+                delivered.blobs.insert(freight.digest, Pushed::Present);
             } else if !delivered.blobs.contains_key(&freight.digest) {
                 missing.insert(freight.digest, freight.clone());
             }

@@ -13,14 +13,14 @@ use crate::diagnostics::Failure;
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::registries::Registries;
+use crate::target::Target;
 
 /// Layers that are asked about at a time.
 const QUESTIONS: usize = 16;
 
 /// Where layers may be that are not here.
 pub(crate) struct Remote<'a> {
-    target: &'a Repository,
-    caches: Vec<Repository>,
+    target: &'a Target,
     /// Caches that did not answer: they are asked once.
     silent: Mutex<BTreeSet<String>>,
     progress: &'a Progress,
@@ -64,14 +64,9 @@ pub(crate) fn caches(
 }
 
 impl<'a> Remote<'a> {
-    pub(crate) fn new(
-        target: &'a Repository,
-        caches: Vec<Repository>,
-        progress: &'a Progress,
-    ) -> Self {
+    pub(crate) fn new(target: &'a Target, progress: &'a Progress) -> Self {
         Self {
             target,
-            caches,
             silent: Mutex::default(),
             progress,
         }
@@ -79,13 +74,15 @@ impl<'a> Remote<'a> {
 
     /// Where each of `layers` is. Those in `target` or mounted there are there for good; those that
     /// are nowhere are left out.
-    pub(crate) async fn find(
-        &self,
-        layers: Vec<Layer>,
-    ) -> Result<BTreeMap<Digest, Home>, registry::Error> {
+    pub(crate) async fn find(&self, layers: Vec<Layer>) -> anyhow::Result<BTreeMap<Digest, Home>> {
+        let there = self.target.ready().await?;
         stream::iter(layers)
             .map(|layer| async move {
-                let home = self.look(&layer).await?;
+                let home = if there.contains(&layer.digest) {
+                    Some(Home::Target(Pushed::Present))
+                } else {
+                    self.look(&layer).await?
+                };
                 Ok(home.map(|home| (layer.digest, home)))
             })
             .buffer_unordered(QUESTIONS)
@@ -96,15 +93,16 @@ impl<'a> Remote<'a> {
 
     async fn look(&self, layer: &Layer) -> Result<Option<Home>, registry::Error> {
         let Layer { digest, size, .. } = layer;
-        if self.target.has_blob(digest).await? == Some(*size) {
+        let target = &self.target.repository;
+        if target.has_blob(digest).await? == Some(*size) {
             return Ok(Some(Home::Target(Pushed::Present)));
         }
-        for cache in &self.caches {
+        for cache in &self.target.caches {
             if !self.has(cache, layer).await {
                 continue;
             }
-            if cache.registry() == self.target.registry()
-                && self.target.mount_blob(digest, cache.path()).await?
+            if cache.registry() == target.registry()
+                && target.mount_blob(digest, cache.path()).await?
             {
                 let from = cache.path().to_owned();
                 return Ok(Some(Home::Target(Pushed::Mounted { from })));

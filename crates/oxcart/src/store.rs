@@ -1,7 +1,7 @@
 //! The store: downloads by digest, and records of layers by key. Several builds may share one.
 //!
-//! Every file is written to `spool/`, synced, and renamed to its place, so that a file that has its
-//! name is whole.
+//! Every file is written to `spool/` and renamed to its place; what does not show by itself that it is
+//! whole is synced before, so that a file that has its name is whole.
 
 mod records;
 
@@ -105,8 +105,15 @@ impl Store {
     /// may have lost some of them since they were fetched.
     pub(crate) fn checked_source(&self, digest: &Digest, name: &str) -> Result<Source, Failure> {
         let source = self.source(digest, name)?;
+        self.check_blob(digest, name)?;
+        Ok(source)
+    }
+
+    /// Refuses the blob, which is here and which messages call `name`, where its bytes are not what its
+    /// digest stands for.
+    pub(crate) fn check_blob(&self, digest: &Digest, name: &str) -> Result<(), Failure> {
         if self.is_intact(digest)? {
-            return Ok(source);
+            return Ok(());
         }
         Err(Failure::new(format!(
             "{name} is damaged in the store, at {}",
@@ -190,7 +197,7 @@ impl Store {
 
     /// Keeps what a layer holds.
     pub(crate) fn put_listing(&self, diff_id: &DiffId, bytes: &[u8]) -> Result<(), Failure> {
-        self.place(&self.listing_path(diff_id), |out| out.write_all(bytes))
+        self.place_record(&self.listing_path(diff_id), |out| out.write_all(bytes))
     }
 
     fn listing_path(&self, diff_id: &DiffId) -> PathBuf {
@@ -205,7 +212,7 @@ impl Store {
     /// Keeps the proof of an image.
     pub(crate) fn put_proof(&self, key: &Digest, bytes: &[u8]) -> Result<(), Failure> {
         let path = self.root.join("proofs").join(key.hex());
-        self.place(&path, |out| out.write_all(bytes))
+        self.place_record(&path, |out| out.write_all(bytes))
     }
 
     /// The blob, to be read from its beginning, if it is here.
@@ -313,13 +320,32 @@ impl Store {
         target: &Path,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), Failure> {
+        let file = self.written(target, write)?;
+        file.as_file().sync_all().at("write", target)?;
+        self.persist(file, target)
+    }
+
+    /// As [`Store::place`], of what is seen to be whole when it is read: it is not waited for until the disk
+    /// has it. Where the power fails first, it is made again.
+    fn place_record(
+        &self,
+        target: &Path,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        let file = self.written(target, write)?;
+        self.persist(file, target)
+    }
+
+    fn written(
+        &self,
+        target: &Path,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<NamedTempFile, Failure> {
         let mut out = BufWriter::new(self.temporary()?);
         write(&mut out).at("write", target)?;
-        let file = out
-            .into_inner()
+        out.into_inner()
             .map_err(io::IntoInnerError::into_error)
-            .at("write", target)?;
-        self.persist(file, target)
+            .at("write", target)
     }
 
     fn persist_blob(&self, out: BufWriter<NamedTempFile>, digest: &Digest) -> Result<(), Failure> {
@@ -328,13 +354,13 @@ impl Store {
             .into_inner()
             .map_err(io::IntoInnerError::into_error)
             .at("write", &target)?;
+        file.as_file().sync_all().at("write", &target)?;
         self.persist(file, &target)?;
         self.seen().insert(*digest);
         Ok(())
     }
 
     fn persist(&self, file: NamedTempFile, target: &Path) -> Result<(), Failure> {
-        file.as_file().sync_all().at("write", target)?;
         let size = file.as_file().metadata().at("write", target)?.len();
         file.persist(target)
             .map_err(|error| error.error)

@@ -1,13 +1,21 @@
 //! Where `build --push` goes: one repository and its tags, whole or joined to what is there.
 
-use registry::{Reference, Repository};
+use std::collections::BTreeSet;
+
+use futures::future::{join, join_all};
+use oci::Digest;
+use oci_spec::image::{ImageIndex, ImageManifest};
+use registry::{Manifest, Reference, Repository};
+use tokio::sync::{Mutex, OnceCell};
+use tokio::task::JoinHandle;
 
 use crate::base::Bases;
 use crate::build::Built;
 use crate::diagnostics::Failure;
+use crate::fetch::Fetcher;
 use crate::github;
-use crate::join::{self, Joining, Others, join};
-use crate::place::Document;
+use crate::join::{self, Joining, Others};
+use crate::place::{self, Document};
 use crate::progress::Progress;
 use crate::project::{Base, Project};
 use crate::push::{self, Delivered, Shipment};
@@ -21,7 +29,13 @@ pub(crate) struct Target {
     join: bool,
     /// Repositories that may have layers of the image.
     pub(crate) caches: Vec<Repository>,
+    /// What is asked of the registry while the build begins.
+    asking: Mutex<Option<JoinHandle<Answer>>>,
+    there: OnceCell<BTreeSet<Digest>>,
 }
+
+/// Whether the registry lets us push, and the blobs that it is known to have.
+type Answer = Result<BTreeSet<Digest>, registry::Error>;
 
 /// What was pushed.
 pub(crate) struct PushedImage {
@@ -51,21 +65,39 @@ pub(crate) fn reference(name: Option<&str>) -> anyhow::Result<Reference> {
 }
 
 impl Target {
-    /// Opens the repository; nothing is asked of it yet.
+    /// Opens the repository, and begins to ask on `fetcher`'s threads what [`Target::ready`] waits for.
     pub(crate) fn open(
         reference: Reference,
         tags: &[String],
         join: bool,
         caches: Vec<Repository>,
         registries: &Registries,
+        fetcher: &Fetcher,
     ) -> anyhow::Result<Self> {
+        let repository = registries.repository(&reference)?;
+        let asking = fetcher.start(ask(repository.clone(), tags.to_vec()));
         Ok(Self {
-            repository: registries.repository(&reference)?,
+            repository,
             reference,
             tags: tags.to_vec(),
             join,
             caches,
+            asking: Mutex::new(Some(asking)),
+            there: OnceCell::new(),
         })
+    }
+
+    /// Waits until the registry has said that it lets us push: to be called before anything that takes long.
+    /// Gives blobs that the repository has, which need not be asked about: those of the images that the tags
+    /// name now.
+    pub(crate) async fn ready(&self) -> anyhow::Result<&BTreeSet<Digest>> {
+        let answer = || async {
+            match self.asking.lock().await.take() {
+                Some(asking) => Ok(asking.await??),
+                None => Ok(ask(self.repository.clone(), self.tags.clone()).await?),
+            }
+        };
+        self.there.get_or_try_init(answer).await
     }
 
     /// Pushes everything, and puts the index under each tag.
@@ -83,7 +115,15 @@ impl Target {
             Base::Debian(_) | Base::Scratch => None,
         };
         let shipment = Shipment::of_built(built, base, &self.caches, bases)?;
-        let delivered = shipment.deliver(&self.repository, bases).await?;
+        let there = self.ready().await?;
+        let delivered = match shipment.deliver(&self.repository, there, bases).await {
+            // It has lost what the image under the tag consists of.
+            Err(error) if !there.is_empty() && lacks_blob(&error) => {
+                let nothing = BTreeSet::new();
+                shipment.deliver(&self.repository, &nothing, bases).await?
+            }
+            delivered => delivered?,
+        };
         let name = self.repository.name();
         bases
             .progress
@@ -124,7 +164,7 @@ impl Target {
             annotations: project.annotations.clone(),
             others: Others::Stay,
         };
-        join(&self.repository, tag, &joining, progress).await
+        join::join(&self.repository, tag, &joining, progress).await
     }
 
     /// Tells of the platforms that the tag has now and will not have any more.
@@ -152,4 +192,43 @@ impl Target {
         push::tag(&self.repository, tag, &shipment.top).await?;
         Ok(shipment.top.clone())
     }
+}
+
+fn lacks_blob(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain();
+    causes.any(|it| {
+        it.downcast_ref::<registry::Error>()
+            .is_some_and(registry::Error::may_lack_blob)
+    })
+}
+
+async fn ask(repository: Repository, tags: Vec<String>) -> Answer {
+    let named = tags.iter().map(|tag| named_by(&repository, tag));
+    let (may_push, named) = join(repository.check_push(), join_all(named)).await;
+    may_push?;
+    Ok(named.into_iter().flatten().flatten().collect())
+}
+
+/// The blobs of the image that `tag` names, or of all its platforms: the registry saw them when it took the
+/// image. It spares questions and nothing else, so what cannot be read is passed over.
+async fn named_by(repository: &Repository, tag: &str) -> Option<BTreeSet<Digest>> {
+    let top = repository.find_manifest(tag).await.ok()??;
+    let Ok(index) = serde_json::from_slice::<ImageIndex>(&top.bytes) else {
+        return Some(blobs_of(&top));
+    };
+    let manifests = index.manifests().iter();
+    let manifests = manifests.map(|it| async {
+        let manifest = repository.manifest_of(it).await.ok()?;
+        Some(blobs_of(&manifest))
+    });
+    let all = join_all(manifests).await;
+    Some(all.into_iter().flatten().flatten().collect())
+}
+
+fn blobs_of(manifest: &Manifest) -> BTreeSet<Digest> {
+    let manifest = serde_json::from_slice::<ImageManifest>(&manifest.bytes);
+    manifest.map_or_else(
+        |_| BTreeSet::new(),
+        |it| place::blobs(&it).filter_map(oci::digest_of).collect(),
+    )
 }

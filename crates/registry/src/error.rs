@@ -357,6 +357,16 @@ impl Error {
         matches!(self, Self::NotFound { .. })
     }
 
+    /// Whether the registry may lack what a manifest refers to: registries answer both 404 and 400 to that
+    /// (distribution-spec, "Pushing Manifests").
+    pub fn may_lack_blob(&self) -> bool {
+        match self {
+            Self::NotFound { .. } => true,
+            Self::Status { status, .. } => *status == StatusCode::BAD_REQUEST,
+            _ => false,
+        }
+    }
+
     /// Whether the registry, asked properly, does not let us.
     pub fn is_denied(&self) -> bool {
         matches!(self, Self::Denied { .. } | Self::Login { .. })

@@ -74,13 +74,18 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
     let mut target = None;
     if let Some(reference) = reference {
         let caches = remote::caches(&project, &args.cache_from, &registries)?;
-        let opened = Target::open(reference, &names.tags, args.join, caches, &registries)?;
-        // Before anything that takes long.
-        fetcher.wait(opened.repository.check_push())?;
+        let (tags, join) = (&names.tags, args.join);
+        let opened = Target::open(reference, tags, join, caches, &registries, &fetcher)?;
         target = Some(opened);
     }
 
-    let mut lock = lock(&project, &platforms, IfStale::of(args), means)?;
+    let mut lock = lock(
+        &project,
+        &platforms,
+        IfStale::of(args),
+        target.as_ref(),
+        means,
+    )?;
     seconds.lock = start.elapsed().as_secs_f64();
     let mut plans = platforms
         .iter()
@@ -159,21 +164,21 @@ impl Making<'_> {
         let remote = self
             .target
             .filter(|_| options.blobs == Blobs::Pushed && options.cache == Cache::Use)
-            .map(|it| Remote::new(&it.repository, it.caches.clone(), progress));
+            .map(|it| Remote::new(it, progress));
         let supplies = Supplies {
             mirrors: &Mirrors::find(project, Some(lock)),
             bases,
             fetcher,
             stated: &stated,
             remote: remote.as_ref(),
+            target: self.target,
         };
         let built = build::build(self.workshop, self.plans, supplies, options, seconds)?;
         compare(project, lock, &built, args, self.means)?;
         summarise(&built, progress);
 
         let checking = Instant::now();
-        let goes_anywhere = args.push || !args.outputs.is_empty();
-        if goes_anywhere && !args.no_check {
+        if options.proven {
             proof::of_built(&built, project, bases, fetcher, options.threads)?;
         }
         seconds.check = checking.elapsed().as_secs_f64();
@@ -335,6 +340,8 @@ fn options(args: &BuildArgs) -> Options {
         } else {
             Cache::Use
         },
+        // What goes nowhere need not load.
+        proven: (args.push || !args.outputs.is_empty()) && !args.no_check,
         blobs: match (args.outputs.is_empty(), args.push) {
             (true, false) => Blobs::Named,
             (true, true) => Blobs::Pushed,
@@ -362,11 +369,12 @@ impl IfStale {
     }
 }
 
-/// The lock, brought up to date first unless that is forbidden.
+/// The lock, brought up to date first unless that is forbidden: once `target`, where there is one, is ready.
 pub(super) fn lock(
     project: &Project,
     platforms: &[Platform],
     if_stale: IfStale,
+    target: Option<&Target>,
     means: Means<'_>,
 ) -> anyhow::Result<Lock> {
     let Means {
@@ -388,6 +396,9 @@ pub(super) fn lock(
             .hint("run `oxcart vendor` where there is a network: it writes the lock too, which goes along with what it gathers")
             .into()),
         (old, why) => {
+            if let Some(target) = target {
+                fetcher.wait(target.ready())?;
+            }
             let name = path.file_name().map_or(path.as_path(), Path::new);
             progress.line(&format!(
                 "writing {}: {}",

@@ -2,6 +2,7 @@
 
 use oci::Descriptor;
 use oci_spec::image::{ImageIndex, ImageManifest};
+use std::collections::BTreeSet;
 
 use crate::base::Bases;
 use crate::cli::{Global, IndexCreateArgs};
@@ -46,7 +47,7 @@ pub(crate) fn create(global: &Global, args: &IndexCreateArgs) -> anyhow::Result<
             let images = Images::read(&place).await?;
             collect(&place, &images, &mut joining).await?;
             let delivered = Shipment::of_images(&place, &images)?
-                .deliver(&repository, bases)
+                .deliver(&repository, &BTreeSet::new(), bases)
                 .await?;
             progress.detail(&format!("{place}: {}", delivered.account()));
         }

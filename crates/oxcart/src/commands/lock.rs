@@ -1,13 +1,11 @@
 //! `oxcart lock`
 
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
-use std::thread;
 
 use crate::archives::Mirrors;
 use crate::asked;
 use crate::base::Bases;
-use crate::build::{self, Blobs, Cache, Options, Supplies};
+use crate::build::{self, Cache, Options, Supplies};
 use crate::cli::{Global, LockArgs};
 use crate::diagnostics::Failure;
 use crate::fetch::Fetcher;
@@ -111,12 +109,9 @@ fn build_layers(project: &Project, lock: &Lock, means: Means<'_>) -> anyhow::Res
         fetcher,
         stated: &full_lock::stated(lock, project.encoder),
         remote: None,
+        target: None,
     };
-    let options = Options {
-        threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-        cache: Cache::Use,
-        blobs: Blobs::Named,
-    };
+    let options = Options::of_names(Cache::Use);
     let jobs = jobs.collect::<Result<Vec<_>, _>>()?;
     build::build_unstated(&workshop, &jobs, supplies, options)
 }

@@ -1,6 +1,7 @@
 //! `oxcart push`
 
 use registry::Reference;
+use std::collections::BTreeSet;
 use tokio::runtime::Runtime;
 
 use crate::base::Bases;
@@ -45,7 +46,9 @@ pub(crate) fn run(global: &Global, args: &PushArgs) -> anyhow::Result<()> {
 async fn one(shipment: &Shipment, target: &Reference, bases: Bases<'_>) -> anyhow::Result<()> {
     let repository = bases.registries.repository(target)?;
     repository.check_push().await?;
-    let delivered = shipment.deliver(&repository, bases).await?;
+    let delivered = shipment
+        .deliver(&repository, &BTreeSet::new(), bases)
+        .await?;
     push::tag(&repository, &target.target(), &shipment.top).await?;
     bases
         .progress

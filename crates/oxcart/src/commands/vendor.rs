@@ -40,7 +40,7 @@ pub(crate) fn run(global: &Global, args: &VendorArgs) -> anyhow::Result<()> {
     };
     let directory = vendor::plain(&args.output);
     let layout = LayoutWriter::open(directory)?;
-    let lock = lock(&project, &platforms, IfStale::Write, means)?;
+    let lock = lock(&project, &platforms, IfStale::Write, None, means)?;
     let locked: Vec<_> = platforms
         .iter()
         .filter_map(|platform| lock.platform(*platform))

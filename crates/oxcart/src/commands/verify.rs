@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::io::Read;
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::thread;
 
@@ -13,7 +12,7 @@ use serde_json::Value;
 
 use crate::archives::Mirrors;
 use crate::base::{Bases, reader};
-use crate::build::{self, Blobs, BuiltImage, BuiltLayer, Cache, Options, Supplies};
+use crate::build::{self, BuiltImage, BuiltLayer, Cache, Options, Supplies};
 use crate::cli::{Global, VerifyArgs};
 use crate::clock;
 use crate::commands::build::{IfStale, lock};
@@ -78,7 +77,7 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> anyhow::Result<ExitCode
         .hint(format!("it has {}", there.join(", ")))
         .into());
     }
-    let lock = lock(&project, &platforms, IfStale::Fail, means)?;
+    let lock = lock(&project, &platforms, IfStale::Fail, None, means)?;
     let locked = platforms.iter().filter_map(|it| lock.platform(*it));
     let mut plans = locked
         .map(|locked| Plan::new(&project, locked))
@@ -100,12 +99,9 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> anyhow::Result<ExitCode
         fetcher: &fetcher,
         stated: &full_lock::stated(&lock, project.encoder),
         remote: None,
+        target: None,
     };
-    let options = Options {
-        threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-        cache: Cache::Rebuild,
-        blobs: Blobs::Named,
-    };
+    let options = Options::of_names(Cache::Rebuild);
     let seconds = &mut Seconds::default();
     let built = build::build(&workshop, &plans, supplies, options, seconds)?;
 

@@ -61,7 +61,7 @@ impl Store {
         record: &LayerRecord,
         map: Option<&SpliceMap>,
     ) -> Result<(), Failure> {
-        self.place(&self.layer_path(key), |out| {
+        self.place_record(&self.layer_path(key), |out| {
             let header = oci::json::canonical(record);
             let length = u32::try_from(header.len()).map_err(io::Error::other)?;
             out.write_all(&length.to_le_bytes())?;
