@@ -28,6 +28,7 @@ mod oracles;
 mod others_fail;
 mod own_wheel;
 mod page;
+mod page_keys;
 mod pins;
 mod project;
 mod push;
