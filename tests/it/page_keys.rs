@@ -54,9 +54,9 @@ impl Browser {
             calls: 0,
             _profile: profile,
         };
-        let target = browser.call("Target.createTarget", json!({"url": url}));
+        let target = browser.call("Target.createTarget", &json!({"url": url}));
         let attach = json!({"targetId": target["targetId"], "flatten": true});
-        let session = browser.call("Target.attachToTarget", attach);
+        let session = browser.call("Target.attachToTarget", &attach);
         browser.session = session["sessionId"].as_str().map(str::to_owned);
         let begun = Instant::now();
         while browser.value("document.documentElement?.dataset.ready") != "true" {
@@ -67,7 +67,7 @@ impl Browser {
     }
 
     /// The result of a method of the protocol.
-    fn call(&mut self, method: &str, params: Value) -> Value {
+    fn call(&mut self, method: &str, params: &Value) -> Value {
         self.calls += 1;
         let mut call = json!({"id": self.calls, "method": method, "params": params});
         if let Some(session) = &self.session {
@@ -90,7 +90,7 @@ impl Browser {
     /// What an expression gives in the page.
     fn value(&mut self, expression: &str) -> Value {
         let params = json!({"expression": expression, "returnByValue": true});
-        let mut result = self.call("Runtime.evaluate", params);
+        let mut result = self.call("Runtime.evaluate", &params);
         assert!(result["exceptionDetails"].is_null(), "{result}");
         result["result"]["value"].take()
     }
@@ -119,7 +119,7 @@ impl Browser {
             if kind == "keyDown" {
                 params["text"] = json!(text);
             }
-            self.call("Input.dispatchKeyEvent", params);
+            self.call("Input.dispatchKeyEvent", &params);
         }
     }
 

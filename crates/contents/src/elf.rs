@@ -2,6 +2,7 @@
 //! chapters 4 and 5; LSB, "Symbol Versioning"). Sections are not looked at, they may be stripped.
 
 use std::fmt;
+use std::iter;
 use std::ops::Range;
 
 use object::elf;
@@ -293,7 +294,7 @@ pub(crate) fn parts(head: &[u8]) -> Vec<Range<u64>> {
         find::<elf::FileHeader64<object::Endianness>>(head)
     };
     // Its program headers lie elsewhere: patchelf may move them to the end of a file.
-    found.unwrap_or_else(|| vec![0..MAX_FIRST])
+    found.unwrap_or_else(|| iter::once(0..MAX_FIRST).collect())
 }
 
 /// A file and where its parts are loaded.

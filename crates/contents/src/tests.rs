@@ -411,11 +411,8 @@ fn parts_of_large_files() {
     assert_eq!(first(code, 3 * MIB, 0), 0..3 * MIB);
     assert_eq!(first(read, 300 * MIB, 9 * MIB), 0..64 * MIB);
     assert_eq!(first(read, MIB, 9 * MIB), 0..MIB);
-    assert_eq!(
-        crate::elf::parts(&[0; 64]),
-        [0..64 * MIB],
-        "of what cannot be read"
-    );
+    let unreadable = crate::elf::parts(&[0; 64]);
+    assert_eq!((unreadable.len(), &unreadable[0]), (1, &(0..64 * MIB)));
 }
 
 #[test]
