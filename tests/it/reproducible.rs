@@ -90,6 +90,16 @@ fn with_many_threads() {
 }
 
 #[test]
+fn with_little_memory() {
+    check(|_| &["--jobs", "3", "--max-memory", "6M"]);
+}
+
+#[test]
+fn with_much_memory() {
+    check(|_| &["--jobs", "3", "--max-memory", "1G"]);
+}
+
+#[test]
 fn with_the_hosts_programs_in_reach() {
     check(|context| {
         context.set("PATH", std::env::var("PATH").unwrap_or_default());

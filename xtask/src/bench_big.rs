@@ -75,7 +75,7 @@ impl Bench {
             wheel,
             threads: std::thread::available_parallelism()?.get(),
         };
-        run(&mut bench.oxcart(bench.threads))?;
+        run(bench.oxcart(bench.threads).stdout(std::io::stderr()))?;
         Ok(bench)
     }
 

@@ -101,7 +101,7 @@ impl Bench {
             number: Cell::new(0),
         };
         let mut first = bench.command(&bench.store, &bench.name("ml"), &[]);
-        run(&mut first)?;
+        run(first.stdout(std::io::stderr()))?;
         Ok(bench)
     }
 

@@ -9,7 +9,9 @@ mod bench;
 mod bench_big;
 mod bench_full;
 mod bench_lock;
+mod bench_page;
 mod bench_push;
+mod bench_scale;
 mod ci;
 mod docker_registry;
 mod fuzz;
@@ -68,6 +70,8 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// All of them, as a page.
+    All(bench_page::Options),
     /// One generated wheel of 500 MB on one thread and on all, as a Markdown table.
     Big(workbench::Common),
     /// Layer building against `uv pip install; tar; pigz`, as a Markdown table.
@@ -82,17 +86,21 @@ enum Bench {
     Push(bench_push::Options),
     /// Pushing after a change of one file, as a Markdown table.
     Rebuild(bench_full::Options),
+    /// A hundred images that share their wheels, and images of up to a thousand, as Markdown tables.
+    Scale(workbench::Common),
 }
 
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Ci => ci::run_all(),
         Command::Test { filters } => test::run(&filters),
+        Command::Bench(Bench::All(options)) => bench_page::all(&options),
         Command::Bench(Bench::Big(options)) => bench_big::big(&options),
         Command::Bench(Bench::Layers(options)) => bench::layers(&options),
         Command::Bench(Bench::Digest(options)) => bench_full::digest(&options),
         Command::Bench(Bench::Fresh(options)) => bench_full::fresh(&options),
         Command::Bench(Bench::Rebuild(options)) => bench_full::rebuild(&options),
+        Command::Bench(Bench::Scale(options)) => bench_scale::scale(&options),
         Command::Bench(Bench::Lock(options)) => bench_lock::lock(&options),
         Command::Bench(Bench::Push(options)) => bench_push::push(&options),
         Command::Golden => golden::write(),

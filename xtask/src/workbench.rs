@@ -20,13 +20,21 @@ pub(crate) const PROFILE: &str = "ml";
 pub(crate) struct Common {
     /// How many rounds; the table has medians.
     #[arg(long, default_value_t = 5)]
-    rounds: usize,
+    pub(crate) rounds: usize,
     /// Measure this oxcart, instead of a release build of the workspace.
     #[arg(long)]
     oxcart: Option<PathBuf>,
 }
 
 impl Common {
+    /// The oxcart to measure.
+    pub(crate) fn oxcart(&self) -> anyhow::Result<PathBuf> {
+        match &self.oxcart {
+            Some(program) => Ok(std::path::absolute(program)?),
+            None => release_build(),
+        }
+    }
+
     /// The results of as many rounds as were asked for, each shown as it ends.
     pub(crate) fn rounds<R: Debug>(
         &self,
@@ -63,10 +71,7 @@ impl Workbench {
 
     /// Without a project.
     pub(crate) fn empty(options: &Common, beside: &Path) -> anyhow::Result<Self> {
-        let oxcart = match &options.oxcart {
-            Some(program) => std::path::absolute(program)?,
-            None => release_build()?,
-        };
+        let oxcart = options.oxcart()?;
         fs::create_dir_all(beside)?;
         Ok(Self {
             oxcart,
@@ -89,14 +94,15 @@ pub(crate) fn store(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     })
 }
 
-/// The first one compiles the resolver too: about eight minutes on four cores.
+/// The first one compiles the resolver too: about eight minutes on four cores. The whole workspace, because
+/// its features are those that everything else is compiled with.
 fn release_build() -> anyhow::Result<PathBuf> {
     run(&mut cargo([
         "build",
         "--release",
         "--locked",
-        "--package",
-        "oxcart",
+        "--workspace",
+        "--exclude=fuzz",
     ]))?;
     Ok(target_directory()?.join("release/oxcart"))
 }
@@ -111,6 +117,14 @@ pub(crate) fn forget_wheel_layers(store: &Path) -> anyhow::Result<()> {
         if start.windows(12).any(|window| window == br#""kept":"map""#) {
             fs::remove_file(&path)?;
         }
+    }
+    Ok(())
+}
+
+/// Removes everything of a kind: `listings`, `proofs`.
+pub(crate) fn forget(store: &Path, kind: &str) -> anyhow::Result<()> {
+    for entry in fs::read_dir(store.join(kind))? {
+        fs::remove_file(entry?.path())?;
     }
     Ok(())
 }

@@ -26,9 +26,14 @@ pub struct Options {
     /// Time of all members, in seconds since 1970.
     pub mtime: u64,
     /// Number of threads that inflate; 1 does all work on the calling thread. No byte depends on it.
-    /// Each costs up to 5 MiB of memory.
     pub jobs: usize,
+    /// Bytes of buffers, at most, beyond [`LEAST_MEMORY`]: where they do not suffice for `jobs`, fewer
+    /// threads work. No byte depends on it.
+    pub memory: u64,
 }
+
+/// Bytes of buffers that a layer takes at least, about.
+pub const LEAST_MEMORY: u64 = 1 << 20;
 
 impl Default for Options {
     /// Spliced, 1980-01-01, on the calling thread.
@@ -37,6 +42,7 @@ impl Default for Options {
             encoder: Encoder::Splice,
             mtime: SHARED_MTIME,
             jobs: 1,
+            memory: 16 << 20,
         }
     }
 }
@@ -105,7 +111,7 @@ impl<'a> Output<'a> {
 }
 
 /// Makes the layer of `tree`, and checks every archived file on the way. Memory is bounded by
-/// `options.jobs` (see there), not by the size of a file; after an error the output is incomplete.
+/// `options.memory`, not by the size of a file; after an error the output is incomplete.
 pub fn encode(tree: &Tree, options: &Options, output: Output<'_>) -> Result<Encoded, EncodeError> {
     encode_beside(tree, options, output, &mut io::sink())
 }
@@ -131,7 +137,7 @@ pub fn encode_beside(
     }
     let splice = options.encoder == Encoder::Splice;
     let mut assembly = Assembly::new(options.encoder, output.shortened(), tar)?;
-    let totals = parallel::run(&members, splice, options.jobs, &mut assembly)?;
+    let totals = parallel::run(&members, splice, options, &mut assembly)?;
     let layer = assembly.finish(totals.crc)?;
     Ok(Encoded {
         layer,

@@ -16,14 +16,46 @@ use sha2::{Digest as _, Sha256};
 
 use crate::assemble::Assembly;
 use crate::buffer::{BUFFER, Buffer, Pool, Sink};
-use crate::layer::{EncodeError, Mismatch};
+use crate::layer::{EncodeError, Mismatch, Options};
 use crate::members::Member;
 use crate::splice::{Run, Splicer};
+use crate::verify;
 
 /// Bytes of tar stream after which a run ends.
 const RUN: u64 = 8 * BUFFER as u64;
-/// Buffers of one run that wait to be put together.
-const AHEAD: usize = 16;
+/// Buffers of the tar stream that wait to be digested.
+const DIGEST_AHEAD: usize = 4;
+/// Buffers that a thread works in, and that wait for the one that takes a file's checksum.
+const WORKING: usize = 2 + verify::AHEAD;
+/// Buffers of one run that wait to be put together: with fewer a thread waits more than it works, and
+/// more than this serve nobody.
+const LEAST_AHEAD: usize = 4;
+const MOST_AHEAD: usize = 32;
+
+/// How many threads encode ahead, and how far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Crew {
+    threads: usize,
+    /// Buffers of each run that wait to be put together.
+    ahead: usize,
+}
+
+impl Crew {
+    /// As many of `jobs` threads as there is memory for; None where that is one or none.
+    fn new(jobs: usize, memory: u64) -> Option<Self> {
+        let buffers = usize::try_from(memory / BUFFER as u64).unwrap_or(usize::MAX);
+        let of_each = WORKING + RUNS * LEAST_AHEAD;
+        let threads = jobs.min(buffers.saturating_sub(DIGEST_AHEAD) / of_each);
+        (threads > 1).then(|| {
+            let left = buffers - DIGEST_AHEAD - threads * WORKING;
+            let ahead = (left / (threads * RUNS)).min(MOST_AHEAD);
+            Self { threads, ahead }
+        })
+    }
+}
+
+/// Runs under way for each thread.
+const RUNS: usize = 2;
 
 /// What is known after all members besides their bytes.
 #[derive(Debug)]
@@ -33,32 +65,33 @@ pub(crate) struct Totals {
     pub(crate) mismatches: Vec<Mismatch>,
 }
 
-/// Encodes `members` into `assembly` with `jobs` threads.
+/// Encodes `members` into `assembly`.
 pub(crate) fn run(
     members: &[Member<'_>],
     splice: bool,
-    jobs: usize,
+    options: &Options,
     assembly: &mut Assembly<'_>,
 ) -> Result<Totals, EncodeError> {
     let size: u64 = members
         .iter()
         .map(|member| member.header.size)
         .fold(0, u64::saturating_add);
-    if jobs <= 1 || size < RUN {
+    let crew = Crew::new(options.jobs, options.memory).filter(|_| size >= RUN);
+    let Some(crew) = crew else {
         let run = Splicer::new(assembly, splice, false).run(members, 0..members.len())?;
         return Ok(Totals {
             crc: run.crc.finalize(),
             mismatches: run.mismatches,
         });
-    }
+    };
     let pool = Pool::default();
     let (queue, queued) = mpsc::channel();
     let queued = Mutex::new(queued);
     thread::scope(|scope| {
-        for _ in 0..jobs {
+        for _ in 0..crew.threads {
             spawn(scope, || work(members, splice, &pool, &queued))?;
         }
-        let (tar, buffers) = mpsc::sync_channel(AHEAD);
+        let (tar, buffers) = mpsc::sync_channel(DIGEST_AHEAD);
         let digester = spawn(scope, || digest(&pool, buffers))?;
         let front = Front {
             assembly: &mut *assembly,
@@ -66,7 +99,7 @@ pub(crate) fn run(
             queue,
             pool: &pool,
         };
-        let totals = front.put_together(runs(members), 2 * jobs)?;
+        let totals = front.put_together(runs(members), crew)?;
         assembly.set_tar_hasher(
             digester
                 .join()
@@ -184,21 +217,21 @@ struct Front<'a, 'o> {
 }
 
 impl Front<'_, '_> {
-    /// Has at most `limit` runs under way. Its end, in every case, lets the threads end.
+    /// Has a few runs under way for each thread of `crew`. Its end, in every case, lets the threads end.
     fn put_together(
         mut self,
         runs: impl Iterator<Item = Range<usize>>,
-        limit: usize,
+        crew: Crew,
     ) -> Result<Totals, EncodeError> {
         let mut runs = runs.fuse();
         let mut crc = crc32fast::Hasher::new();
         let mut mismatches = Vec::new();
         let mut under_way = VecDeque::new();
         loop {
-            while under_way.len() < limit
+            while under_way.len() < RUNS * crew.threads
                 && let Some(range) = runs.next()
             {
-                let (out, messages) = mpsc::sync_channel(AHEAD);
+                let (out, messages) = mpsc::sync_channel(crew.ahead);
                 self.queue.send(Job { range, out }).map_err(|_| stopped())?;
                 under_way.push_back(messages);
             }
@@ -235,4 +268,30 @@ impl Front<'_, '_> {
 /// A thread has panicked; the scope passes that on.
 fn stopped() -> io::Error {
     io::Error::other("a thread has stopped")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(jobs: usize, mebibytes: u64, expect: Option<(usize, usize)>) {
+        let crew = Crew::new(jobs, mebibytes << 20);
+        assert_eq!(crew.map(|it| (it.threads, it.ahead)), expect);
+        let buffers = crew.map_or(0, |it| {
+            DIGEST_AHEAD + it.threads * (WORKING + RUNS * it.ahead)
+        });
+        assert!(buffers * BUFFER <= (mebibytes << 20) as usize);
+    }
+
+    #[test]
+    fn memory_bounds_the_threads_and_how_far_they_go_ahead() {
+        check(1, 64, None);
+        check(4, 0, None);
+        check(4, 3, None);
+        check(4, 4, Some((2, 4)));
+        check(4, 6, Some((3, 4)));
+        check(4, 16, Some((4, 12)));
+        check(4, 64, Some((4, 32)));
+        check(64, 64, Some((36, 4)));
+    }
 }

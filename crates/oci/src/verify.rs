@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use crate::Checksum;
 
-/// Chunks of a file that may wait for a [`Background`] thread.
-const AHEAD: usize = 8;
+/// Chunks of a file that may wait for a [`Background`] thread, of a buffer's size at most.
+pub(crate) const AHEAD: usize = 4;
 
 /// The checksums of the bytes of one file so far.
 #[derive(Debug)]

@@ -185,6 +185,7 @@ fn other_encoders_have_the_same_tar_stream() {
             let options = Options {
                 encoder,
                 jobs,
+                memory: 64 << 20,
                 ..Options::default()
             };
             let done = oci::layer::encode(&tree, &options, Output::Blob(&mut blob)).unwrap();

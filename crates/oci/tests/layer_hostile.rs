@@ -34,6 +34,7 @@ fn error(tree: &Tree) -> String {
             .unwrap();
         let options = Options {
             jobs,
+            memory: 64 << 20,
             ..Options::default()
         };
         let mut out = Vec::new();
@@ -161,6 +162,7 @@ fn a_mismatch_can_be_reported_instead() {
     for jobs in [1, 3] {
         let options = Options {
             jobs,
+            memory: 64 << 20,
             ..Options::default()
         };
         let mut tree = pack.tree();
@@ -232,6 +234,7 @@ fn a_writer_that_fails_stops_the_work() {
     for jobs in [1, 4] {
         let options = Options {
             jobs,
+            memory: 64 << 20,
             ..Options::default()
         };
         let result = oci::layer::encode(&tree, &options, Output::Blob(&mut Full));

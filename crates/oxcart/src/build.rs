@@ -12,6 +12,7 @@ use oci::{Digest, Image, ImageError, ImageSpec, Index, LayerSpec, Platform};
 
 use crate::archives::Mirrors;
 use crate::base::Bases;
+use crate::buffers::{Buffers, MaxMemory};
 use crate::debian;
 use crate::diagnostics::Failure;
 use crate::fetch::{Download, Fetcher};
@@ -33,6 +34,8 @@ use crate::vendor::{self, Kind};
 pub(crate) struct Options {
     /// Threads that build layers.
     pub(crate) threads: NonZeroUsize,
+    /// For the buffers of all of them.
+    pub(crate) memory: Option<MaxMemory>,
     /// What becomes of layers that were built before.
     pub(crate) cache: Cache,
     /// What the blobs are for.
@@ -46,6 +49,7 @@ impl Options {
     pub(crate) fn of_names(cache: Cache) -> Self {
         Self {
             threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            memory: None,
             cache,
             blobs: Blobs::Named,
             proven: false,
@@ -281,10 +285,11 @@ fn build_missing(
     let missing = missing(jobs.iter().flatten(), layers);
     let bar = progress.count("Layers", missing.len() as u64);
     let shares = shares(&missing, options.threads);
+    let buffers = Buffers::new(options.memory, options.threads)?;
     let work: Vec<_> = missing.iter().zip(shares).collect();
     let built = in_parallel(&work, options.threads, |(job, share)| {
         let begun = Instant::now();
-        let record = workshop.build(job, *share, options.proven)?;
+        let record = workshop.build(job, *share, &buffers, options.proven)?;
         let seconds = begun.elapsed().as_secs_f64();
         progress.detail(&format!("built {} in {seconds:.2} s", job.step.title()));
         bar.inc(1);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use oci::Platform;
 
+use crate::buffers::MaxMemory;
 use crate::output::Destination;
 
 /// Builds multi-architecture OCI images for Python applications straight from wheels.
@@ -175,6 +176,9 @@ pub(crate) struct BuildArgs {
     /// Threads that build layers [default: one for each core]
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<std::num::NonZeroUsize>,
+    /// Memory for the buffers that layers are built in, as in 32M or 1G [default: 64M]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_memory: Option<MaxMemory>,
     /// Build every layer again from what is stored
     #[arg(long)]
     pub(crate) no_cache: bool,

@@ -19,6 +19,7 @@ use uv_normalize::PackageName;
 use wheel::{InstallOptions, Installed, Limits, RecordPolicy, Sees, Venv, Wheel};
 
 use crate::app::{self, AppFile};
+use crate::buffers::Buffers;
 use crate::build::in_parallel;
 use crate::debian;
 use crate::diagnostics::Failure;
@@ -242,7 +243,7 @@ pub(crate) fn app_layer(project: &Project, job: &Job, app: &App) -> anyhow::Resu
     let options = Options {
         encoder: project.encoder,
         mtime: job.mtime,
-        jobs: 1,
+        ..Options::default()
     };
     let encoded = layer::encode(&tree, &options, Output::Discard);
     Ok(encoded.with_context(|| job.failed())?.layer)
@@ -255,15 +256,23 @@ impl Workshop<'_> {
         &self,
         job: &Job,
         threads: NonZeroUsize,
+        buffers: &Buffers,
         looks: bool,
     ) -> anyhow::Result<LayerRecord> {
+        let memory = buffers.take(threads);
+        let options = Options {
+            encoder: self.project.encoder,
+            mtime: job.mtime,
+            jobs: threads.get(),
+            memory: memory.bytes(),
+        };
         let (made, intact) = thread::scope(|scope| {
             // Reading a wheel takes as long as a part of the work on it, so it is done beside that.
             let intact = scope.spawn(|| self.check_wheels(job));
             let made = if looks {
-                listings::beside(|tar| self.encode(job, threads, tar))
+                listings::beside(|tar| self.encode(job, &options, tar))
             } else {
-                self.encode(job, threads, &mut io::sink())
+                self.encode(job, &options, &mut io::sink())
                     .map(|made| (made, None))
             };
             let intact = intact.join();
@@ -287,18 +296,8 @@ impl Workshop<'_> {
     }
 
     /// Makes the layer of `job`, and writes its tar stream to `tar` on the way.
-    fn encode(
-        &self,
-        job: &Job,
-        threads: NonZeroUsize,
-        tar: &mut dyn Write,
-    ) -> anyhow::Result<Made> {
+    fn encode(&self, job: &Job, options: &Options, tar: &mut dyn Write) -> anyhow::Result<Made> {
         let (tree, mut warnings) = self.tree(job)?;
-        let options = Options {
-            encoder: self.project.encoder,
-            mtime: job.mtime,
-            jobs: threads.get(),
-        };
         let is_spliced = matches!(
             job.step,
             Step::Wheels(_) | Step::Project(..) | Step::Skeleton
@@ -313,7 +312,7 @@ impl Workshop<'_> {
             (None, Some(blob)) => Output::Blob(blob),
             (None, None) => Output::Discard,
         };
-        let encoded = layer::encode_beside(&tree, &options, output, tar);
+        let encoded = layer::encode_beside(&tree, options, output, tar);
         let encoded = encoded.with_context(|| job.failed())?;
         warnings.extend(encoded.mismatches.iter().map(|it| {
             format!(

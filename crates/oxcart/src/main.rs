@@ -10,6 +10,7 @@ mod app;
 mod archives;
 mod asked;
 mod base;
+mod buffers;
 mod build;
 mod built;
 mod cli;

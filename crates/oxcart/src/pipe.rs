@@ -4,7 +4,9 @@ use std::io::{self, BufRead, Read, Write};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 
 /// Pieces that wait to be read.
-const AHEAD: usize = 8;
+const AHEAD: usize = 6;
+/// Bytes that a pipe takes with what is read and written just now, where pieces have 128 KiB at most.
+pub(crate) const MEMORY: u64 = (AHEAD as u64 + 2) * (128 << 10);
 
 /// What is written to the one end is read at the other. Where nobody reads any more the rest is dropped:
 /// who reads only looks on.

@@ -305,6 +305,7 @@ pub(crate) fn check(tree: &Tree) -> (Encoded, Vec<Member>) {
     for jobs in [1, 2, 5] {
         let options = Options {
             jobs,
+            memory: 64 << 20,
             ..Options::default()
         };
         let discarded = oci::layer::encode(tree, &options, Output::Discard).unwrap();

@@ -335,6 +335,7 @@ fn options(args: &BuildArgs) -> Options {
             .jobs
             .or_else(|| thread::available_parallelism().ok())
             .unwrap_or(NonZeroUsize::MIN),
+        memory: args.max_memory,
         cache: if args.no_cache {
             Cache::Rebuild
         } else {
