@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use oci::{Index, MediaType};
-use oci_spec::image::ImageIndex;
+use oci_spec::image::{ANNOTATION_BASE_IMAGE_NAME, ImageIndex};
 use serde_json::{Value, json};
 use testkit::{Kind, Registry, RegistryFault, WheelBuilder, elf};
 
@@ -13,6 +13,9 @@ use crate::project::{Project, STANDARD};
 
 /// Where the base is.
 const BASE: &str = "team/base";
+
+/// What images are built for here.
+const PLATFORMS: [&str; 2] = ["linux/amd64", "linux/arm64"];
 
 /// What the base's project says.
 const OF_BASE: &str = r#"
@@ -59,7 +62,12 @@ impl OnBase {
 
     /// The project's own configuration, with a line for `[dependencies]`.
     fn configure(&self, dependencies: &str) {
-        let base = format!("base = \"{}\"", self.registry.reference("team/base:1"));
+        self.stand_on(&self.registry.reference("team/base:1"), dependencies);
+    }
+
+    /// The same on another base.
+    fn stand_on(&self, base: &str, dependencies: &str) {
+        let base = format!("base = \"{base}\"");
         self.project.configure(
             &STANDARD
                 .replace("base = \"debian:trixie\"", &base)
@@ -125,7 +133,7 @@ fn what_the_base_has_is_kept() {
     let on_base = OnBase::new();
     let project = &on_base.project;
     project.build(&[]);
-    for platform in ["linux/amd64", "linux/arm64"] {
+    for platform in PLATFORMS {
         let image = project.image(platform);
         let config = &image.config["config"];
         assert_eq!(image.config["x-own"], json!({"kept": [1, null]}));
@@ -162,6 +170,44 @@ fn what_the_base_has_is_kept() {
         let layers = image.config["history"].as_array().unwrap();
         assert!(layers.len() > 3);
     }
+}
+
+#[test]
+fn the_manifest_names_it_and_inspect_shows_it() {
+    let on_base = OnBase::new();
+    let (project, registry) = (&on_base.project, &on_base.registry);
+    let entries = on_base.entries("1");
+    let index = registry.tags(BASE)[0].1.to_string();
+    let tagged = registry.reference("team/base:1");
+    let untagged = registry.reference(&format!("{BASE}@{index}"));
+    for (written, name) in [
+        (&tagged, None),
+        (&format!("{tagged}@{index}"), None),
+        (&untagged, Some(registry.reference(BASE))),
+    ] {
+        on_base.stand_on(written, "");
+        project.build(&[]);
+        let shown = project.context.succeeds(["inspect", "--json", "oci:image"]);
+        let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+        for (n, (platform, entry)) in PLATFORMS.iter().zip(&entries).enumerate() {
+            let digest = entry.digest().to_string();
+            let name = name.as_ref().map(|name| format!("{name}@{digest}"));
+            let expect = json!({"name": name.unwrap_or_else(|| tagged.clone()), "digest": digest});
+            assert_eq!(shown["platforms"][n]["base"], expect, "{written}");
+            let manifest = &project.image(platform).manifest;
+            assert_eq!(manifest["annotations"].as_object().unwrap().len(), 2);
+        }
+    }
+    // Our own base is no image that anyone could pull.
+    project.configure(STANDARD);
+    project.build(&[]);
+    assert!(
+        project
+            .image(PLATFORMS[0])
+            .manifest
+            .get("annotations")
+            .is_none()
+    );
 }
 
 #[test]
@@ -224,7 +270,8 @@ fn it_is_looked_into_once_and_stored_only_to_be_written() {
 fn layouts_and_archives_are_bases_too() {
     let on_base = OnBase::new();
     let project = &on_base.project;
-    let from_registry = project.build(&["--tag", "x"]);
+    project.build(&["--tag", "x"]);
+    let of_registry = PLATFORMS.map(|platform| project.image(platform));
     let base = on_base.registry.reference("team/base:1");
     let pull = |directory: &str| {
         let status = std::process::Command::new("skopeo")
@@ -240,13 +287,15 @@ fn layouts_and_archives_are_bases_too() {
         ("oci-archive:base.tar:1", "oci-archive:base.tar:1"),
     ] {
         pull(destination);
-        project.configure(
-            &STANDARD
-                .replace("base = \"debian:trixie\"", &format!("base = \"{written}\""))
-                .replace("user = \"nonroot\"\n", "")
-                .replace("entrypoint = [\"/opt/venv/bin/demo\"]\n", ""),
-        );
-        assert_eq!(project.build(&["--tag", "x"]), from_registry, "{written}");
+        on_base.stand_on(written, "");
+        project.build(&["--tag", "x"]);
+        for (platform, of_registry) in PLATFORMS.iter().zip(&of_registry) {
+            let image = project.image(platform);
+            let mut expect = of_registry.manifest.clone();
+            let annotations = expect["annotations"].as_object_mut().unwrap();
+            assert!(annotations.remove(ANNOTATION_BASE_IMAGE_NAME).is_some());
+            assert_eq!(image.manifest, expect, "{written}: it has no name");
+        }
     }
     // A layout that changes makes the lock stale.
     let amd64 = on_base.entries("1").remove(0);

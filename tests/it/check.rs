@@ -5,7 +5,8 @@ use std::fs;
 use serde_json::Value;
 use testkit::{ElfBuilder, Registry, WheelBuilder};
 
-use crate::project::{BUILD, Project, listing};
+use crate::locks::{depend, uv_lock};
+use crate::project::{BUILD, Project, demo, listing};
 use crate::samples::{Sample, oxcart, succeed};
 use crate::skip::{Need, left_out};
 
@@ -219,5 +220,99 @@ fn the_samples_have_no_fault() {
                 assert!(!hint.is_empty(), "{finding:#}");
             }
         }
+    }
+}
+
+#[test]
+fn what_the_project_says_against_metadata_is_no_fault() {
+    let check = |dependencies: &str, files: &[(&str, &str)], by: &str| {
+        let project = Project::standard();
+        project.index.add(&WheelBuilder::simple("helper", "1.0"));
+        for (name, text) in files {
+            project.context.write(name, *text);
+        }
+        depend(&project, dependencies);
+        project.build(&[]);
+        let (good, json) = report(&project, &["oci:image"]);
+        assert!(good, "{json:#}");
+        for platform in json["platforms"].as_array().unwrap() {
+            let findings = platform["findings"].as_array().unwrap();
+            assert_eq!(findings.len(), 1, "{json:#}");
+            assert_eq!(findings[0]["code"], "missing-requirement");
+            assert_eq!(findings[0]["severity"], "note");
+            let hint = findings[0]["hint"].as_str().unwrap();
+            assert!(hint.ends_with(&format!(": {by}")), "{hint}");
+        }
+        // Elsewhere nothing tells of it.
+        let image = project.context.path("image");
+        let (good, json) = report(&Project::empty(), &[image.to_str().unwrap()]);
+        assert!(!good, "{json:#}");
+    };
+    let own = "requirements = [\"requirements.txt\"]\n";
+    check(
+        &format!("{own}overrides = [\"helper==1.0\"]"),
+        &[],
+        "override helper==1.0",
+    );
+    check(
+        &format!("{own}exclude = [\"Helper\"]"),
+        &[],
+        "exclude helper",
+    );
+    let pyproject = |tool: &str| {
+        format!(
+            "[project]\nname = \"app\"\nversion = \"0\"\ndependencies = [\"demo==1.0\"]\n[tool.uv]\n{tool}\n"
+        )
+    };
+    check(
+        "pyproject = true",
+        &[(
+            "pyproject.toml",
+            &pyproject("override-dependencies = [\"helper==1.0\"]"),
+        )],
+        "override helper==1.0 of [tool.uv]",
+    );
+    check(
+        "pyproject = true",
+        &[(
+            "pyproject.toml",
+            &pyproject("exclude-dependencies = [\"helper\"]"),
+        )],
+        "exclude helper of [tool.uv]",
+    );
+}
+
+#[test]
+fn what_a_uv_lock_was_made_with_is_no_fault() {
+    for (manifest, by) in [
+        (
+            "overrides = [{ name = \"helper\", specifier = \"==1.0\", marker = \"sys_platform == 'win32'\" }]",
+            "override helper==1.0 of uv.lock",
+        ),
+        ("excludes = [\"helper\"]", "exclude helper of uv.lock"),
+        (
+            "[[manifest.dependency-metadata]]\nname = \"demo\"\nversion = \"1.0\"",
+            "dependency-metadata demo of uv.lock",
+        ),
+    ] {
+        let project = Project::standard();
+        let lock = uv_lock(&project, &demo());
+        project
+            .context
+            .write("uv.lock", format!("{lock}[manifest]\n{manifest}\n"));
+        depend(&project, "lock = \"uv.lock\"");
+        project.build(&[]);
+        let (good, json) = report(&project, &["oci:image"]);
+        assert!(good, "{json:#}");
+        let hint = json["platforms"][1]["findings"][0]["hint"]
+            .as_str()
+            .unwrap();
+        assert!(hint.ends_with(&format!(": {by}")), "{hint}");
+        // What was not replaced is a fault.
+        project.context.write("uv.lock", lock);
+        project
+            .context
+            .fails(BUILD)
+            .says(&["missing-requirement", "requires helper"]);
     }
 }

@@ -3,7 +3,7 @@
 //! and under qemu.
 //!
 //! CI does the first sets; the others take long, and are run by hand:
-//! `cargo test -p oxcart --test it -- --ignored check_sets`.
+//! `cargo test -p oxcart --test it -- --ignored check_sets::by_hand`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,18 +29,34 @@ const IN_CI: [Set; 3] = [
     ("serving", "uvloop httptools gunicorn orjson", &[]),
 ];
 
-const BY_HAND: [Set; 10] = [
-    ("numeric", "numpy scipy", &[]),
-    ("tables", "pandas pyarrow", &[]),
-    ("vision", "opencv-python-headless", &[]),
-    ("plots", "pillow matplotlib", &[]),
-    ("trees", "scikit-learn lightgbm xgboost", &["libgomp.so.1"]),
-    ("databases", "psycopg2-binary asyncpg sqlalchemy", &[]),
-    ("rpc", "grpcio protobuf", &[]),
-    ("texts", "lxml orjson pydantic", &[]),
-    ("models", "tokenizers onnxruntime", &[]),
-    ("frames", "polars duckdb", &[]),
-];
+/// A test for each, so that one can be run alone.
+macro_rules! by_hand {
+    ($($name:ident: $requirements:literal, $missing:expr;)*) => {$(
+        #[test]
+        #[ignore = "takes minutes: see the head of this file"]
+        fn $name() {
+            let counts = agree((stringify!($name), $requirements, &$missing));
+            println!("{}: {counts:?}", stringify!($name));
+        }
+    )*};
+}
+
+mod by_hand {
+    use super::agree;
+
+    by_hand! {
+        numeric: "numpy scipy", [];
+        tables: "pandas pyarrow", [];
+        vision: "opencv-python-headless", [];
+        plots: "pillow matplotlib", [];
+        trees: "scikit-learn lightgbm xgboost", ["libgomp.so.1"];
+        databases: "psycopg2-binary asyncpg sqlalchemy", [];
+        rpc: "grpcio protobuf", [];
+        texts: "lxml orjson pydantic", [];
+        models: "tokenizers onnxruntime", [];
+        frames: "polars duckdb", [];
+    }
+}
 
 /// Opens each library of a list in a process of its own, and imports each module; prints why not.
 const LOADER: &str = r"
@@ -91,15 +107,6 @@ fn what_it_says_of_three_sets_is_what_happens() {
             .all(|it| it.libraries_that_load > 0 && it.modules_that_load > 0),
         "{all:?}"
     );
-}
-
-#[test]
-#[ignore = "takes half an hour: see the head of this file"]
-fn what_it_says_of_ten_sets_is_what_happens() {
-    for set in BY_HAND {
-        let counts = agree(set);
-        println!("{}: {counts:?}", set.0);
-    }
 }
 
 fn agree((name, requirements, missing): Set) -> Counts {

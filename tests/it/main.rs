@@ -29,6 +29,7 @@ mod oracles;
 mod others_fail;
 mod own_wheel;
 mod page;
+mod page_keys;
 mod parts;
 mod pins;
 mod project;

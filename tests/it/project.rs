@@ -231,6 +231,8 @@ pub(crate) fn listing(directory: &Path) -> Vec<String> {
 
 /// One platform's image out of a layout or an archive, all of it read.
 pub(crate) struct Image {
+    /// The manifest.
+    pub(crate) manifest: Value,
     /// The image configuration.
     pub(crate) config: Value,
     /// The layers' files, the top one winning.
@@ -268,15 +270,13 @@ impl Image {
                 read_layer(blob, &mut files);
             }
         }
-        let mut config = String::new();
-        reader
-            .blob(&image.config)
-            .unwrap()
-            .reader()
-            .read_to_string(&mut config)
-            .unwrap();
+        let document = |digest| {
+            let blob = reader.blob(digest).unwrap();
+            serde_json::from_reader(blob.reader()).unwrap()
+        };
         Self {
-            config: serde_json::from_str(&config).unwrap(),
+            manifest: document(&image.manifest),
+            config: document(&image.config),
             files,
         }
     }

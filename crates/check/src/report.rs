@@ -18,15 +18,26 @@ impl Report {
         findings.filter(|finding| finding.severity == Severity::Fault)
     }
 
-    /// Makes notes of requirements on packages that the project deliberately replaces or leaves out.
-    pub fn waive(&mut self, is_waived: impl Fn(&str) -> bool) {
+    /// Whether a requirement is not satisfied: whether there is something for [`Report::waive`].
+    pub fn lacks_requirements(&self) -> bool {
+        let mut faults = self.faults();
+        faults.any(|fault| fault.code == Code::MissingRequirement)
+    }
+
+    /// Makes notes of requirements that the project deliberately replaces or leaves out. `by` is given the package
+    /// that has the requirement and the one that it is on, and tells what replaces it.
+    pub fn waive(&mut self, by: impl Fn(&str, &str) -> Option<String>) {
         for finding in &mut self.findings {
-            let subject = finding.subject.as_deref().unwrap_or_default();
-            if finding.code == Code::MissingRequirement && is_waived(subject) {
+            let (Some(owner), Some(subject)) = (&finding.owner, &finding.subject) else {
+                continue;
+            };
+            let owner = owner.split(' ').next().unwrap_or_default();
+            if finding.code == Code::MissingRequirement
+                && finding.severity == Severity::Fault
+                && let Some(by) = by(owner, subject)
+            {
                 finding.severity = Severity::Note;
-                finding.hint = Some(
-                    "rule: the project's `overrides` or `exclude` name this package".to_owned(),
-                );
+                finding.hint = Some(format!("rule: the project says otherwise: {by}"));
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::report::{Code, Counts, Finding, Severity};
 use crate::search::{Program, is_executable};
 
 pub(crate) fn check(image: &Image<'_>, counts: &mut Counts, findings: &mut Vec<Finding>) {
+    let mut lacking = Vec::new();
     for found in image.contents.iter() {
         match &found.entry.kind {
             Kind::File(_) => {
@@ -18,7 +19,7 @@ pub(crate) fn check(image: &Image<'_>, counts: &mut Counts, findings: &mut Vec<F
                 };
                 counts.scripts += 1;
                 if let Err(why) = resolves(image, interpreter) {
-                    findings.push(broken(image, found.path, interpreter, &why));
+                    lacking.push(broken(image, found.path, interpreter, &why));
                 }
             }
             Kind::Symlink { target }
@@ -39,7 +40,35 @@ pub(crate) fn check(image: &Image<'_>, counts: &mut Counts, findings: &mut Vec<F
             _ => {}
         }
     }
+    findings.extend(one_a_package(lacking));
     console_scripts(image, counts, findings);
+}
+
+/// Of a package's notes the first, which names the others: a dozen modules of the standard library begin with a
+/// line that is used by nobody.
+fn one_a_package(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut kept: Vec<(Finding, Vec<String>)> = Vec::new();
+    for finding in findings {
+        let is_same = |first: &Finding| {
+            let is_note = finding.severity == Severity::Note && first.severity == Severity::Note;
+            is_note && finding.owner.is_some() && first.owner == finding.owner
+        };
+        match kept.iter_mut().find(|(first, _)| is_same(first)) {
+            Some((_, others)) => others.push(finding.path),
+            None => kept.push((finding, Vec::new())),
+        }
+    }
+    let told = kept.into_iter().map(|(mut first, others)| {
+        if !others.is_empty() {
+            let others = others.join(", ");
+            first.message = format!(
+                "{}; others of the package lack theirs too: {others}",
+                first.message
+            );
+        }
+        first
+    });
+    told.collect()
 }
 
 /// `python…` in the `bin` of a virtual environment.

@@ -5,7 +5,7 @@ use facts::path;
 use oci::Digest;
 use sha2::{Digest as _, Sha256};
 
-use crate::elf::{Elf, MAGIC, dynamic_range};
+use crate::elf::{self, Elf, MAGIC};
 use crate::kept::Kept;
 use crate::listing::Body;
 
@@ -60,7 +60,7 @@ impl BodyReader {
                 hash.update(part);
             }
             if is_elf {
-                kept.push(part, dynamic_range);
+                kept.push(part, elf::parts);
                 return Wants::More;
             }
             let limit = match wanted {
@@ -71,8 +71,8 @@ impl BodyReader {
             text.extend_from_slice(&part[..room.min(part.len())]);
             if text.len() >= MAGIC.len() && text.starts_with(&MAGIC) {
                 is_elf = true;
-                kept.push(text, dynamic_range);
-                kept.push(&part[room.min(part.len())..], dynamic_range);
+                kept.push(text, elf::parts);
+                kept.push(&part[room.min(part.len())..], elf::parts);
                 return Wants::More;
             }
             let is_read = match wanted {

@@ -2,6 +2,7 @@
 //! chapters 4 and 5; LSB, "Symbol Versioning"). Sections are not looked at, they may be stripped.
 
 use std::fmt;
+use std::iter;
 use std::ops::Range;
 
 use object::elf;
@@ -22,6 +23,16 @@ const MAX_NAMES: usize = 20_000;
 
 /// Bytes of a dynamic section.
 const MAX_DYNAMIC: u64 = 1 << 20;
+
+/// Bytes of the segment that is loaded first: names of symbols take tens of megabytes of the largest libraries,
+/// and code may follow in the same segment.
+const MAX_FIRST: u64 = 64 << 20;
+
+/// Bytes of another segment that may be made of tables.
+const MAX_SEGMENT: u64 = 32 << 20;
+
+/// Bytes kept at least of a segment that is not made of tables, but may begin with some: code, and data for a GPU.
+const MAX_OF_LARGE: u64 = 4 << 20;
 
 /// What the loader needs to know of an ELF file.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
@@ -244,22 +255,46 @@ impl Elf {
     }
 }
 
-/// Where the dynamic section of a file lies, by its beginning.
-pub(crate) fn dynamic_range(head: &[u8]) -> Option<Range<u64>> {
-    fn find<H: FileHeader<Endian = object::Endianness>>(head: &[u8]) -> Option<Range<u64>> {
+/// Where in a file the loader's tables can lie, by its beginning: in what is loaded, and of that at the start of
+/// what holds code as well.
+pub(crate) fn parts(head: &[u8]) -> Vec<Range<u64>> {
+    fn find<H: FileHeader<Endian = object::Endianness>>(head: &[u8]) -> Option<Vec<Range<u64>>> {
         let header = H::parse(head).ok()?;
         let endian = header.endian().ok()?;
-        let mut segments = header.program_headers(endian, head).ok()?.iter();
-        let segment = segments.find(|segment| segment.p_type(endian) == elf::PT_DYNAMIC)?;
-        let start: u64 = segment.p_offset(endian).into();
-        let size: u64 = segment.p_filesz(endian).into();
-        Some(start..start.checked_add(size)?)
+        let segments = header.program_headers(endian, head).ok()?;
+        let mut parts = Vec::new();
+        let mut is_first = true;
+        for segment in segments {
+            let start: u64 = segment.p_offset(endian).into();
+            let size: u64 = segment.p_filesz(endian).into();
+            let is_code = segment.p_flags(endian).0 & elf::PF_X.0 != 0;
+            let limit = match segment.p_type(endian) {
+                elf::PT_LOAD if std::mem::take(&mut is_first) => {
+                    // Linkers put tables before code, and the entry is in the code; 0 is none.
+                    let address: u64 = segment.p_vaddr(endian).into();
+                    let entry: u64 = header.e_entry(endian).into();
+                    let before = entry
+                        .checked_sub(address)
+                        .filter(|it| is_code && (1..size).contains(it));
+                    before.map_or(MAX_FIRST, |it| it.clamp(MAX_OF_LARGE, MAX_FIRST))
+                }
+                elf::PT_LOAD if !is_code && size <= MAX_SEGMENT => size,
+                elf::PT_LOAD => MAX_OF_LARGE,
+                elf::PT_DYNAMIC => MAX_DYNAMIC,
+                elf::PT_INTERP => MAX_NAME,
+                _ => 0,
+            };
+            parts.push(start..start.saturating_add(size.min(limit)));
+        }
+        Some(parts)
     }
-    if head.get(4) == Some(&elf::ELFCLASS32.0) {
+    let found = if head.get(4) == Some(&elf::ELFCLASS32.0) {
         find::<elf::FileHeader32<object::Endianness>>(head)
     } else {
         find::<elf::FileHeader64<object::Endianness>>(head)
-    }
+    };
+    // Its program headers lie elsewhere: patchelf may move them to the end of a file.
+    found.unwrap_or_else(|| iter::once(0..MAX_FIRST).collect())
 }
 
 /// A file and where its parts are loaded.

@@ -1,142 +1,186 @@
-//! What is kept of an ELF file while it streams by. Its tables lie anywhere: a linker puts them first,
-//! patchelf last, and the dynamic section comes after the code.
+//! What is kept of an ELF file while it streams by: the parts where the loader's tables can lie. They lie in
+//! segments that are loaded: a linker puts most of them before the code and the dynamic section after it,
+//! patchelf puts new ones at the end.
 
 use std::ops::Range;
 
-/// Bytes kept of a file's beginning.
-const HEAD: usize = 64 << 20;
+/// Bytes of the beginning, by which the other parts are chosen.
+pub(crate) const HEAD: u64 = 64 << 10;
 
-/// Bytes kept of its end.
-const TAIL: usize = 32 << 20;
-
-/// Bytes kept of a dynamic section that is in neither.
-const MIDDLE: u64 = 1 << 20;
-
-/// Of a file up to 128 MiB, all of it. Of a larger one the first 64 MiB, at least the last 32 MiB, and one
-/// more range up to 1 MiB.
+/// A file that streams by.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
+    /// Bytes that have come.
+    length: u64,
+    /// The parts that are kept, in their order, none of which touches another. Empty as long as the beginning is
+    /// not there.
+    parts: Vec<Range<u64>>,
+    /// What has come of them.
     bytes: Vec<u8>,
-    /// Bytes left out after the first [`HEAD`].
-    hole: u64,
-    /// Where the range begins.
-    middle_start: u64,
-    middle_end: u64,
-    middle: Vec<u8>,
 }
 
 impl Kept {
     /// Forgets all, and keeps the memory.
     pub(crate) fn clear(&mut self) {
+        self.length = 0;
+        self.parts.clear();
         self.bytes.clear();
-        self.middle.clear();
-        (self.hole, self.middle_start, self.middle_end) = (0, 0, 0);
     }
 
-    /// The beginning.
+    /// The beginning, at least [`HEAD`] of it where the file is that long.
     pub(crate) fn head(&self) -> &[u8] {
-        &self.bytes[..self.bytes.len().min(HEAD)]
+        let end = self.parts.first().map_or(self.length, |part| part.end);
+        &self.bytes[..end.min(self.bytes.len() as u64) as usize]
     }
 
-    /// Bytes that have come.
-    pub(crate) fn len(&self) -> u64 {
-        self.bytes.len() as u64 + self.hole
-    }
-
-    /// Takes the next part. `dynamic` is asked, once, when the beginning is there and more comes.
-    pub(crate) fn push(&mut self, part: &[u8], dynamic: impl FnOnce(&[u8]) -> Option<Range<u64>>) {
-        let start = self.len();
-        let was_head = self.bytes.len() <= HEAD;
-        self.bytes.extend_from_slice(part);
-        if was_head && self.bytes.len() > HEAD {
-            let range = dynamic(self.head()).unwrap_or_default();
-            self.middle_start = range.start;
-            self.middle_end = range.end.min(range.start.saturating_add(MIDDLE));
+    /// Takes the next bytes. `choose` is asked once, with the beginning, what else is to be kept.
+    pub(crate) fn push(&mut self, bytes: &[u8], choose: impl FnOnce(&[u8]) -> Vec<Range<u64>>) {
+        let mut rest = bytes;
+        if self.parts.is_empty() {
+            let room = HEAD.saturating_sub(self.length) as usize;
+            let (head, after) = rest.split_at(room.min(rest.len()));
+            self.bytes.extend_from_slice(head);
+            self.length += head.len() as u64;
+            rest = after;
+            if self.length < HEAD {
+                return;
+            }
+            let mut parts = choose(&self.bytes);
+            parts.push(0..HEAD);
+            self.parts = joined(parts);
         }
-        let from = self.middle_start.max(start);
-        let to = self.middle_end.min(self.len());
-        if from < to {
-            self.middle
-                .extend_from_slice(&part[(from - start) as usize..(to - start) as usize]);
+        let (start, end) = (self.length, self.length + rest.len() as u64);
+        for part in &self.parts {
+            let (from, to) = (part.start.max(start), part.end.min(end));
+            if from < to {
+                let wanted = (from - start) as usize..(to - start) as usize;
+                self.bytes.extend_from_slice(&rest[wanted]);
+            }
         }
-        if self.bytes.len() > HEAD + 2 * TAIL {
-            let end = self.bytes.len() - TAIL;
-            self.bytes.drain(HEAD..end);
-            self.hole += (end - HEAD) as u64;
-        }
+        self.length = end;
     }
 
     /// What lies at `offset`; None where that is not in the file or was not kept.
     pub(crate) fn at(&self, offset: u64, size: u64) -> Option<&[u8]> {
-        let end = offset.checked_add(size)?;
-        let (bytes, start) = if self.hole == 0 || end <= HEAD as u64 {
-            (&self.bytes, 0)
-        } else if offset >= HEAD as u64 + self.hole {
-            (&self.bytes, self.hole)
-        } else {
-            (&self.middle, self.middle_start)
-        };
-        let from = usize::try_from(offset.checked_sub(start)?).ok()?;
-        let to = from.checked_add(usize::try_from(size).ok()?)?;
-        bytes.get(from..to)
+        let bytes = self.from(offset)?;
+        bytes.get(..usize::try_from(size).ok()?)
     }
 
     /// The text at `offset` up to its NUL, at most `limit` bytes of it.
     pub(crate) fn text(&self, offset: u64, limit: u64) -> Option<&[u8]> {
-        let size = limit.min(self.len().checked_sub(offset)?);
-        // A hole may begin before the limit.
-        let bytes = self
-            .at(offset, size)
-            .or_else(|| self.at(offset, size.min((HEAD as u64).checked_sub(offset)?)))?;
+        let bytes = self.from(offset)?;
+        let bytes = &bytes[..bytes.len().min(usize::try_from(limit).ok()?)];
         let end = bytes.iter().position(|byte| *byte == 0)?;
         Some(&bytes[..end])
     }
+
+    /// What lies at `offset` and after it, up to the end of its part.
+    fn from(&self, offset: u64) -> Option<&[u8]> {
+        if self.parts.is_empty() {
+            return self.bytes.get(usize::try_from(offset).ok()?..);
+        }
+        let mut before = 0;
+        for part in &self.parts {
+            if part.contains(&offset) {
+                let end = part.end.min(self.length);
+                let (from, to) = (
+                    before + offset - part.start,
+                    before + end.checked_sub(part.start)?,
+                );
+                return self.bytes.get(from as usize..to as usize);
+            }
+            before += part.end - part.start;
+        }
+        None
+    }
+}
+
+/// The same in order, without overlaps.
+fn joined(mut parts: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    parts.retain(|part| !part.is_empty());
+    parts.sort_by_key(|part| part.start);
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for part in parts {
+        match joined.last_mut() {
+            Some(last) if part.start <= last.end => last.end = last.end.max(part.end),
+            _ => joined.push(part),
+        }
+    }
+    joined
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn of_a_large_file_both_ends_and_a_range() {
-        let size = (HEAD + 4 * TAIL) as u64;
-        let middle = HEAD as u64 + 1000;
+    fn byte(n: u64) -> u8 {
+        (n % 251) as u8
+    }
+
+    fn bytes(range: Range<u64>) -> Vec<u8> {
+        range.map(byte).collect()
+    }
+
+    /// A file of `size` that comes in pieces.
+    fn kept(size: u64, piece: u64, parts: &[Range<u64>]) -> Kept {
         let mut kept = Kept::default();
-        let byte = |n: u64| (n % 251) as u8;
         let mut at = 0;
         while at < size {
-            let part: Vec<u8> = (at..(at + 99_991).min(size)).map(byte).collect();
-            kept.push(&part, |head| {
-                assert_eq!(head.len(), HEAD);
-                Some(middle..middle + 200_000)
+            let end = (at + piece).min(size);
+            kept.push(&bytes(at..end), |head| {
+                assert_eq!(head, bytes(0..HEAD));
+                parts.to_vec()
             });
-            at += part.len() as u64;
+            at = end;
         }
-        assert_eq!(kept.len(), size);
-        assert!(kept.bytes.len() <= HEAD + 2 * TAIL);
-        let check = |offset: u64, size: u64| {
-            let bytes = kept.at(offset, size).map(<[u8]>::to_vec);
-            let expect: Vec<u8> = (offset..offset + size).map(byte).collect();
-            bytes.map(|bytes| assert_eq!(bytes, expect, "{offset}"))
-        };
-        assert!(check(0, 1000).is_some());
-        assert!(check(HEAD as u64 - 10, 10).is_some());
-        assert!(check(middle, 200_000).is_some());
-        assert!(check(size - TAIL as u64, TAIL as u64).is_some());
-        assert!(check(HEAD as u64 + 10, 10).is_none(), "in the hole");
-        assert!(check(HEAD as u64 - 10, 20).is_none(), "into the hole");
-        assert!(check(size - 1, 2).is_none(), "behind the end");
+        kept
+    }
+
+    #[test]
+    fn of_a_large_file_what_was_chosen() {
+        let size = 1_000_000;
+        let parts = [
+            700_000..size + 5,
+            300_000..400_000,
+            100..70_000,
+            350_000..410_000,
+            9..9,
+        ];
+        for piece in [1_000, 99_991, size] {
+            let kept = kept(size, piece, &parts);
+            assert_eq!(kept.length, size);
+            assert_eq!(kept.bytes.len(), 70_000 + 110_000 + 300_000);
+            for range in [
+                0..HEAD + 100,
+                HEAD..70_000,
+                300_000..410_000,
+                700_000..size,
+                size - 1..size,
+            ] {
+                let found = kept.at(range.start, range.end - range.start);
+                assert_eq!(found, Some(&bytes(range.clone())[..]), "{range:?}");
+            }
+            for (offset, size) in [
+                (69_999, 2),
+                (70_000, 1),
+                (299_999, 1),
+                (409_000, 2_000),
+                (size - 1, 2),
+                (size, 1),
+            ] {
+                assert_eq!(kept.at(offset, size), None, "{offset} {size}");
+            }
+            assert_eq!(kept.text(300_000, 4096), Some(&bytes(300_000..300_196)[..]));
+            assert_eq!(kept.text(409_990, 4), None, "its NUL is not kept");
+        }
     }
 
     #[test]
     fn of_a_small_file_all() {
-        let mut kept = Kept::default();
-        kept.push(b"\x7fELF", |_| None);
-        kept.push(b"abc\0", |_| None);
-        assert_eq!(kept.at(2, 4), Some(&b"LFab"[..]));
-        assert_eq!(kept.text(4, 100), Some(&b"abc"[..]));
-        assert_eq!(kept.text(4, 2), None);
-        kept.clear();
-        assert_eq!(kept.at(0, 1), None);
+        let size = HEAD - 1;
+        let kept = kept(size, 1000, &[]);
+        assert_eq!(kept.head(), bytes(0..size));
+        assert_eq!(kept.at(size - 9, 9), Some(&bytes(size - 9..size)[..]));
+        assert_eq!(kept.at(size - 9, 10), None);
     }
 }

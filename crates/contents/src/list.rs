@@ -26,8 +26,9 @@ pub struct Options {
 /// Reads a whole layer. `media_type` is its descriptor's; how it is compressed is seen from its first bytes
 /// (gzip, zstd or not at all). The layer's own digest is not checked: the caller's reader can.
 ///
-/// Memory: what the listing takes, up to 512 MiB (images of 100,000 files take 40 MiB), and up to 128 MiB
-/// while an ELF file of that size or more streams by. Time has no bound but the stream's length.
+/// Memory: what the listing takes, up to 512 MiB (images of 100,000 files take 40 MiB), and while an
+/// ELF file streams by the parts of it where tables can lie: of the largest libraries 64 MiB and
+/// more. Time has no bound but the stream's length.
 pub fn list(media_type: &str, reader: impl Read, options: Options) -> Result<Listing, Error> {
     list_tar(input::open(media_type, reader)?, options)
 }

@@ -20,6 +20,14 @@ pub(crate) fn of_list(text: &str) -> Vec<String> {
         .collect()
 }
 
+/// Of the field `Conffiles` of dpkg's status: a path and a checksum a line, then perhaps a flag.
+pub(crate) fn of_conffiles(lines: &[&str]) -> Vec<String> {
+    let paths = lines
+        .iter()
+        .filter_map(|line| line.split(' ').next()?.strip_prefix('/'));
+    paths.map(str::to_owned).collect()
+}
+
 /// Of `status.d/PACKAGE.md5sums`: a checksum, two blanks and a path.
 pub(crate) fn of_md5sums(text: &str) -> Vec<String> {
     let lines = text.lines().filter_map(|line| line.split_once("  "));

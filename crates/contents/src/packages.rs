@@ -201,38 +201,44 @@ fn debian(contents: &Contents) -> Vec<Package> {
 }
 
 fn debian_claim(
-    stanza: &BTreeMap<&str, &str>,
+    stanza: &Stanza<'_>,
     paths: impl FnOnce(&str, &str) -> Vec<String>,
 ) -> Option<Claim> {
-    let name = *stanza.get("Package")?;
-    let architecture = stanza.get("Architecture").copied().unwrap_or_default();
-    let is_installed = stanza
-        .get("Status")
-        .is_none_or(|status| status.ends_with(" installed"));
+    let field = |name: &str| stanza.get(name).and_then(|lines| lines.first().copied());
+    let name = field("Package")?;
+    let architecture = field("Architecture").unwrap_or_default();
+    let is_installed = field("Status").is_none_or(|status| status.ends_with(" installed"));
+    // Those are in dpkg's lists, but not among the checksums that `status.d` has.
+    let conffiles = stanza.get("Conffiles").map_or(&[][..], Vec::as_slice);
     is_installed.then(|| Claim {
         ecosystem: Ecosystem::Debian,
         name: name.to_owned(),
-        version: stanza
-            .get("Version")
-            .copied()
-            .unwrap_or_default()
-            .to_owned(),
+        version: field("Version").unwrap_or_default().to_owned(),
         architecture: Some(architecture.to_owned()).filter(|text| !text.is_empty()),
-        paths: paths(name, architecture),
+        paths: [paths(name, architecture), owners::of_conffiles(conffiles)].concat(),
     })
 }
 
-/// First lines of fields (deb822(5)).
-fn stanzas(text: &str) -> Vec<BTreeMap<&str, &str>> {
-    let mut stanzas = vec![BTreeMap::new()];
+/// The lines of each field's value, trimmed; the first is beside the name.
+type Stanza<'a> = BTreeMap<&'a str, Vec<&'a str>>;
+
+/// deb822(5)
+fn stanzas(text: &str) -> Vec<Stanza<'_>> {
+    let mut stanzas: Vec<Stanza<'_>> = vec![Stanza::new()];
+    let mut field = "";
     for line in text.lines() {
+        let Some(stanza) = stanzas.last_mut() else {
+            break;
+        };
         if line.trim().is_empty() {
-            stanzas.push(BTreeMap::new());
-        } else if !line.starts_with([' ', '\t'])
-            && let Some((name, value)) = line.split_once(':')
-            && let Some(stanza) = stanzas.last_mut()
-        {
-            stanza.insert(name, value.trim());
+            stanzas.push(Stanza::new());
+        } else if line.starts_with([' ', '\t']) {
+            if let Some(lines) = stanza.get_mut(field) {
+                lines.push(line.trim());
+            }
+        } else if let Some((name, value)) = line.split_once(':') {
+            field = name;
+            stanza.insert(name, vec![value.trim()]);
         }
     }
     stanzas

@@ -250,7 +250,11 @@ fn packages_of_three_ecosystems() {
                 "Package: b\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1:2-3\nDescription: x\n more\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\n",
             )
             .file("var/lib/dpkg/info/b:amd64.list", "/.\n/usr\n/usr/b\n/usr/not-there\n")
-            .file("var/lib/dpkg/status.d/a", "Package: a\nVersion: 2\n")
+            .file(
+                "var/lib/dpkg/status.d/a",
+                "Package: a\nConffiles:\n /etc/a 827ccb0eea8a706c4c34a16891f84e7b\n /etc/gone d41d8cd98f00b204e9800998ecf8427e obsolete\nVersion: 2\n",
+            )
+            .file("etc/a", "12")
             .file("var/lib/dpkg/status.d/a.md5sums", "d41d8cd98f00b204e9800998ecf8427e  usr/a\n")
             .file("usr/a", "12345")
             .file("usr/b", "123")
@@ -309,7 +313,7 @@ fn packages_of_three_ecosystems() {
     assert_eq!(shown[0].0, Ecosystem::Python);
     assert_eq!((shown[0].3, shown[0].4), (1, 5));
     assert!(python.contains(&"opt/venv/bin/x".to_owned()), "{python:?}");
-    assert_eq!(shown[1], (Ecosystem::Debian, "a", "2", 0, 1, 5));
+    assert_eq!(shown[1], (Ecosystem::Debian, "a", "2", 0, 2, 7));
     assert_eq!(shown[2], (Ecosystem::Debian, "b", "1:2-3", 0, 1, 3));
     assert_eq!(shown[3], (Ecosystem::Alpine, "musl", "1.2.5-r0", 0, 1, 7));
 }
@@ -381,6 +385,34 @@ fn a_linkers_file() {
         "{elf:?}"
     );
     assert!(elf.interpreter.is_some());
+}
+
+/// Where a linker put all in one segment, what is before the code is kept; of any other, what can be tables.
+#[test]
+fn parts_of_large_files() {
+    const MIB: u64 = 1 << 20;
+    let mut bytes = ElfBuilder::new("arm64").needed("libother.so.2").build();
+    // Of the first program header, flags (4, after the type) and size in the file; of the header, the entry.
+    let types: Vec<u32> = (0..2)
+        .map(|n| u32::from_le_bytes(bytes[64 + 56 * n..][..4].try_into().unwrap()))
+        .collect();
+    assert_eq!(types, [1, 2], "PT_LOAD, PT_DYNAMIC");
+    let mut first = |flags: u32, size: u64, entry: u64| {
+        bytes[68..72].copy_from_slice(&flags.to_le_bytes());
+        bytes[64 + 32..64 + 40].copy_from_slice(&size.to_le_bytes());
+        bytes[24..32].copy_from_slice(&entry.to_le_bytes());
+        crate::elf::parts(&bytes)[0].clone()
+    };
+    let (read, code) = (4, 5);
+    assert_eq!(first(code, 300 * MIB, 9 * MIB), 0..9 * MIB);
+    assert_eq!(first(code, 300 * MIB, 1000), 0..4 * MIB);
+    assert_eq!(first(code, 300 * MIB, 200 * MIB), 0..64 * MIB);
+    assert_eq!(first(code, 300 * MIB, 0), 0..64 * MIB, "no entry");
+    assert_eq!(first(code, 3 * MIB, 0), 0..3 * MIB);
+    assert_eq!(first(read, 300 * MIB, 9 * MIB), 0..64 * MIB);
+    assert_eq!(first(read, MIB, 9 * MIB), 0..MIB);
+    let unreadable = crate::elf::parts(&[0; 64]);
+    assert_eq!((unreadable.len(), &unreadable[0]), (1, &(0..64 * MIB)));
 }
 
 #[test]

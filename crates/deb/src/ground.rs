@@ -78,10 +78,12 @@ impl Ground {
             tree.insert(path, Entry { kind, ..entry })?;
         }
         package.tree = tree;
-        let md5sums = std::mem::take(&mut package.md5sums).into_iter();
-        package.md5sums = md5sums
-            .map(|(path, md5)| Ok((self.place(&path)?, md5)))
-            .collect::<Result<_, Error>>()?;
+        for sums in [&mut package.md5sums, &mut package.conffiles] {
+            *sums = std::mem::take(sums)
+                .into_iter()
+                .map(|(path, md5)| Ok((self.place(&path)?, md5)))
+                .collect::<Result<_, Error>>()?;
+        }
         Ok(())
     }
 

@@ -37,6 +37,9 @@ mod unmet;
 mod unpack;
 mod version;
 
+/// Changes when the same packages give other files than before: layers of them are then made anew.
+pub const FORMAT: u32 = 2;
+
 pub use accounts::{NONROOT, NONROOT_HOME, NONROOT_ID};
 pub use base::Base;
 pub use error::{ControlFault, Error, Moment, ValueError};

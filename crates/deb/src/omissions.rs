@@ -58,6 +58,11 @@ const fn left_out(package: &'static str, path: &'static str, reason: &'static st
 }
 
 pub(crate) const LEFT_OUT: &[LeftOut] = &[
+    left_out(
+        "base-files",
+        "etc/update-motd.d/",
+        "shell scripts for a login",
+    ),
     left_out("base-passwd", "usr/sbin/", "needs libselinux1"),
     left_out("ca-certificates", "usr/sbin/", "a shell script"),
     left_out("libc-bin", "usr/bin/", "tools of a shell user"),

@@ -32,7 +32,20 @@ pub(crate) struct Record<'a> {
 impl Record<'_> {
     /// The stanza that says that the package is installed.
     fn stanza(&self) -> String {
-        stanza(&self.package.control)
+        let mut text = stanza(&self.package.control);
+        if !self.package.conffiles.is_empty() {
+            text.push_str("Conffiles:\n");
+        }
+        for (path, md5) in &self.package.conffiles {
+            let _ = writeln!(text, " /{path} {md5}");
+        }
+        text
+    }
+
+    /// What dpkg keeps of the package's own list.
+    fn conffiles(&self) -> String {
+        let paths = self.package.conffiles.keys();
+        paths.fold(String::new(), |text, path| format!("{text}/{path}\n"))
     }
 
     /// A line for each file that is still there as the package has it.
@@ -104,6 +117,11 @@ pub(crate) fn write(
                 let (list, md5sums) = (record.list(tree), record.md5sums(tree));
                 add(tree, &format!("info/{name}.list"), &list, &origin)?;
                 add(tree, &format!("info/{name}.md5sums"), &md5sums, &origin)?;
+                let conffiles = record.conffiles();
+                if !conffiles.is_empty() {
+                    let name = format!("info/{name}.conffiles");
+                    add(tree, &name, &conffiles, &origin)?;
+                }
             }
             let origin = "the package database".into();
             let entry = Entry::file(Content::Bytes(status.into()), false, &origin);
@@ -148,6 +166,9 @@ mod tests {
     use crate::{Ground, install};
     use testkit::DebBuilder;
 
+    /// The value of the field, its lines without the blank before them.
+    const CONFFILES: &str = "\n/etc/x.conf 9dd4e461268c8034f5c8564e155c67a6";
+
     fn packages() -> Vec<Unpacked> {
         let library = DebBuilder::new("libx1", "1:2.0-1", "arm64")
             .field("Multi-Arch", "same")
@@ -156,7 +177,9 @@ mod tests {
             .file("lib/libx.so.1", b"x")
             .file("usr/share/doc/libx1/README", b"left out")
             .symlink("usr/lib/libx.so", "libx.so.1");
-        let data = DebBuilder::new("x-data", "3", "all").file("usr/share/x/a", b"a");
+        let data = DebBuilder::new("x-data", "3", "all")
+            .file("usr/share/x/a", b"a")
+            .conffile("etc/x.conf", b"x");
         vec![unpack(&library), unpack(&data)]
     }
 
@@ -191,6 +214,8 @@ mod tests {
             "9dd4e461268c8034f5c8564e155c67a6  usr/lib/libx.so.1\n"
         );
         assert!(tree.get(&path("var/lib/dpkg/status")).is_none());
+        let data = read(&text(&tree, "var/lib/dpkg/status.d/x-data"));
+        assert_eq!(data[0].get("Conffiles"), Some(CONFFILES));
     }
 
     #[test]
@@ -217,6 +242,15 @@ mod tests {
                 .is_some()
         );
         assert!(tree.get(&path("var/lib/dpkg/status.d")).is_none());
+        assert_eq!(read(&status)[2].get("Conffiles"), Some(CONFFILES));
+        assert_eq!(
+            text(&tree, "var/lib/dpkg/info/x-data.conffiles"),
+            "/etc/x.conf\n"
+        );
+        assert!(
+            tree.get(&path("var/lib/dpkg/info/libx1:arm64.conffiles"))
+                .is_none()
+        );
     }
 
     #[test]

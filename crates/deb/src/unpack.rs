@@ -4,9 +4,11 @@
 //! would leave the image, or make more of it than files, directories and links, is an error.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
-use oci::{Source, Tree, TreePath};
+use md5::{Digest as _, Md5};
+use oci::{Kind, Source, Tree, TreePath};
 
 use crate::archive::Parts;
 use crate::control::{self, Stanza};
@@ -89,6 +91,8 @@ pub struct Unpacked {
     pub control: Stanza,
     /// Path and MD5 (32 hexadecimal digits) of each file that the package has a checksum for.
     pub md5sums: BTreeMap<TreePath, String>,
+    /// Path and MD5 of each file that is the administrator's to change (deb-conffiles(5)): `md5sums` lacks them.
+    pub conffiles: BTreeMap<TreePath, String>,
     /// The script that dpkg would run after unpacking.
     pub postinst: Option<String>,
     /// The files; their origin is the package's name and version.
@@ -144,6 +148,11 @@ impl Deb {
         let origin = format!("{name} {version}").into();
         let tree = self.data(&archive, options, origin)?;
         let md5sums = self.md5sums(&files.md5sums.unwrap_or_default(), options.usr)?;
+        let conffiles = conffiles(&files.conffiles.unwrap_or_default(), &tree, options.usr);
+        let conffiles = conffiles.map_err(|source| Error::Read {
+            file: archive.name().to_owned(),
+            source,
+        })?;
         let postinst = files.postinst;
         Ok(Unpacked {
             name,
@@ -151,6 +160,7 @@ impl Deb {
             architecture,
             control,
             md5sums,
+            conffiles,
             postinst,
             tree,
         })
@@ -163,6 +173,7 @@ impl Deb {
             let (slot, name) = match member.path.strip_prefix("./").unwrap_or(&member.path) {
                 "control" => (&mut files.control, "control"),
                 "md5sums" => (&mut files.md5sums, "md5sums"),
+                "conffiles" => (&mut files.conffiles, "conffiles"),
                 "postinst" => (&mut files.postinst, "postinst"),
                 _ => continue,
             };
@@ -276,7 +287,41 @@ impl Deb {
 struct ControlFiles {
     control: Option<String>,
     md5sums: Option<String>,
+    conffiles: Option<String>,
     postinst: Option<String>,
+}
+
+/// The paths of `text` that `tree` has files at, with their MD5. Lines that begin with a flag
+/// (`remove-on-upgrade`) name what is there no more.
+fn conffiles(text: &str, tree: &Tree, usr: Usr) -> io::Result<BTreeMap<TreePath, String>> {
+    let mut found = BTreeMap::new();
+    for line in text.lines().filter(|line| line.starts_with('/')) {
+        let path = paths::package_path(line.trim_matches(['/', ' ']))
+            .ok()
+            .flatten();
+        let Some(path) = path.and_then(|path| paths::in_image(path, usr).ok()) else {
+            continue;
+        };
+        if let Some(Kind::File(content)) = tree.get(&path).map(|entry| &entry.kind) {
+            let mut hash = Hashing(Md5::new());
+            content.write_to(&mut hash)?;
+            found.insert(path, hex::encode(hash.0.finalize()));
+        }
+    }
+    Ok(found)
+}
+
+struct Hashing(Md5);
+
+impl io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Policy 5.6.1. It becomes a file name, so that more than taste depends on it.
@@ -340,18 +385,20 @@ mod tests {
         let deb = demo()
             .depends("libc6")
             .file("lib/x", b"x")
+            .conffile("etc/x.conf", b"x")
             .postinst("#!/bin/sh\nldconfig\n");
         let unpacked = unpack(&deb);
         assert_eq!(unpacked.architecture, "arm64");
         assert_eq!(unpacked.control.get("depends"), Some("libc6"));
         assert_eq!(unpacked.postinst.as_deref(), Some("#!/bin/sh\nldconfig\n"));
-        let md5sums: Vec<_> = unpacked.md5sums.into_iter().collect();
+        let md5 = "9dd4e461268c8034f5c8564e155c67a6".to_owned();
         assert_eq!(
-            md5sums,
-            [(
-                path("usr/lib/x"),
-                "9dd4e461268c8034f5c8564e155c67a6".to_owned()
-            )]
+            unpacked.md5sums,
+            BTreeMap::from([(path("usr/lib/x"), md5.clone())])
+        );
+        assert_eq!(
+            unpacked.conffiles,
+            BTreeMap::from([(path("etc/x.conf"), md5)])
         );
     }
 

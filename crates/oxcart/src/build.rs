@@ -594,7 +594,7 @@ pub(crate) fn describe<'a>(
         layers: layers.map(spec).collect(),
         runtime: plan.config.clone(),
         created: date,
-        annotations: BTreeMap::new(),
+        annotations: plan.annotations.clone(),
     })
 }
 

@@ -268,6 +268,9 @@ pub(crate) struct CheckArgs {
     /// Only this platform; may be given again [default: all that the image has]
     #[arg(long = "platform", value_name = "PLATFORM")]
     pub(crate) platforms: Vec<Platform>,
+    /// In a project: what [profile.NAME] overrides and excludes is no fault
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -184,6 +184,7 @@ impl<'a> Drawing<'a> {
                 let digests =
                     |debs: &[LockedDeb]| json!(debs.iter().map(|it| it.sha256).collect::<Vec<_>>());
                 let mut inputs = json!({
+                    "deb-format": deb::FORMAT,
                     "debs": digests(debs),
                     "keep-docs": self.project.debian.keep_docs,
                 });

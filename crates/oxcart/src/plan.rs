@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use oci::{Platform, Runtime, TreePath};
+use oci_spec::image::{ANNOTATION_BASE_IMAGE_DIGEST, ANNOTATION_BASE_IMAGE_NAME};
 
 use crate::diagnostics::Failure;
 use crate::layering;
@@ -32,6 +33,8 @@ pub(crate) struct Plan {
     /// Bottom to top.
     pub(crate) steps: Vec<Step>,
     pub(crate) config: Runtime,
+    /// Of the manifest.
+    pub(crate) annotations: BTreeMap<String, String>,
 }
 
 /// What one layer is made of.
@@ -104,6 +107,7 @@ impl Plan {
             steps,
             config: runtime(project, locked, &venv),
             venv,
+            annotations: annotations(&project.base, image.as_ref()),
         })
     }
 
@@ -229,6 +233,25 @@ fn venv(project: &Project, locked: &LockedPlatform) -> Result<TreePath, Failure>
         .hint("run `oxcart lock`")
         .caused_by(error)
     })
+}
+
+/// What the manifest says of the image below (image-spec `annotations.md`): nothing where there is none, as where
+/// the base is made of Debian packages. A path on this machine is not named.
+fn annotations(base: &Base, image: Option<&LockedImage>) -> BTreeMap<String, String> {
+    let Some(image) = image else {
+        return BTreeMap::new();
+    };
+    let digest = image.manifest.digest;
+    // The name is to mean that manifest: the tag does, and without one its digest.
+    let name = base
+        .reference()
+        .map(|reference| match reference.tag() {
+            Some(tag) => reference.with_tag(tag),
+            None => reference.with_digest(digest),
+        })
+        .map(|name| (ANNOTATION_BASE_IMAGE_NAME.to_owned(), name.to_string()));
+    let digest = (ANNOTATION_BASE_IMAGE_DIGEST.to_owned(), digest.to_string());
+    name.into_iter().chain([digest]).collect()
 }
 
 /// How containers of the image run: the base's defaults, the virtual environment, and what the project

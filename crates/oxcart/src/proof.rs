@@ -7,9 +7,9 @@ use check::{Config, Report};
 use contents::{Contents, Listing, Options};
 use oci::layer::Layer;
 use oci::{Digest, Platform};
+use resolve::{Inputs, Replaced};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use uv_normalize::PackageName;
 
 use crate::base::Bases;
 use crate::build::{Built, BuiltImage, BuiltLayer, in_parallel};
@@ -166,7 +166,7 @@ pub(crate) fn of_built(
     let mut faults = 0;
     for (it, mut report) in subjects.iter().zip(reports) {
         let platform = it.image.platform;
-        report.waive(|name| is_replaced(project, platform, name));
+        fetcher.wait(waive(&mut report, project, platform))?;
         faults += report.faults().count();
         tell(platform, &report, bases.progress);
     }
@@ -209,24 +209,26 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Whether the project replaces what packages require under this name, or leaves it out.
-fn is_replaced(project: &Project, platform: Platform, name: &str) -> bool {
+/// Makes notes of unsatisfied requirements that `project` replaces or leaves out.
+pub(crate) async fn waive(
+    report: &mut Report,
+    project: &Project,
+    platform: Platform,
+) -> anyhow::Result<()> {
     let Some(dependencies) = project.dependencies(platform) else {
-        return false;
+        return Ok(());
     };
+    if !report.lacks_requirements() {
+        return Ok(());
+    }
     let policies = &dependencies.policies;
-    let mut names = policies
-        .overrides
-        .iter()
-        .chain(&policies.exclude)
-        .map(|text| {
-            let end = text.find(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_' | '.'));
-            &text[..end.unwrap_or(text.len())]
-        });
-    names.any(|it| {
-        it.parse::<PackageName>()
-            .is_ok_and(|it| it.as_ref() == name)
-    })
+    let mut replaced = Replaced::stated(&policies.overrides, &policies.exclude);
+    replaced.extend(Inputs::read(&dependencies.inputs).await?.replaced());
+    report.waive(|owner, subject| {
+        let replaced = replaced.iter().find(|it| it.covers(owner, subject))?;
+        Some(replaced.by().to_owned())
+    });
+    Ok(())
 }
 
 fn refusal(what: &str) -> anyhow::Error {

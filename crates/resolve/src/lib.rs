@@ -23,6 +23,7 @@ mod pylock;
 mod pyproject;
 #[cfg(test)]
 mod recorded;
+mod replaced;
 mod request;
 mod requirements;
 mod resolution;
@@ -41,6 +42,7 @@ pub use formats::Formats;
 pub use input::{Input, Inputs, normalize_name};
 pub use locked::{UnfitEntry, UnfitLock};
 pub use misfit::{Misfit, NoCompatibleWheel, TagPart, WheelSeen};
+pub use replaced::Replaced;
 pub use request::{Indexes, InstalledPackage, Request};
 pub use resolution::{Pinned, ReplacedPackage, Resolution, SatisfiedPackage, WhyReplaced};
 pub use sdists::{Builds, Describe, DescribeError, Sdist};

@@ -12,6 +12,7 @@ use uv_normalize::{ExtraName, PackageName};
 
 use crate::error::{Error, NotAWheel};
 use crate::locked::{self, Entry, LockedFile, Reading};
+use crate::replaced::{OfManifest, Replaced};
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -32,6 +33,8 @@ struct Manifest {
     members: Vec<PackageName>,
     requirements: Vec<Edge>,
     dependency_groups: BTreeMap<String, Vec<Edge>>,
+    #[serde(flatten)]
+    replaced: OfManifest,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -108,6 +111,11 @@ impl UvLock {
         }
         self.start(&roots, &mut walk)?;
         walk.finish(&roots)
+    }
+
+    /// The requirements that were replaced or left out when it was made.
+    pub(crate) fn replaced(&self) -> Vec<Replaced> {
+        self.manifest.replaced.replaced()
     }
 
     /// The project at the lock's own place, or all members of a workspace that has none there.

@@ -59,6 +59,9 @@ impl Compression {
     }
 }
 
+/// The member of `control.tar` that lists them.
+const CONFFILES: &str = "conffiles";
+
 /// Describes a package; [`DebBuilder::build`] gives its bytes.
 #[derive(Debug, Clone)]
 pub struct DebBuilder {
@@ -154,7 +157,15 @@ impl DebBuilder {
         self.control_file("postinst", text.as_bytes())
     }
 
-    /// Any other member of `control.tar`: `triggers`, `conffiles`, `preinst`.
+    /// A file that is the administrator's to change: `conffiles` has it, and `md5sums` does not.
+    #[must_use]
+    pub fn conffile(mut self, path: &str, bytes: &[u8]) -> Self {
+        let list = self.scripts.entry(CONFFILES.to_owned()).or_default();
+        list.extend(format!("/{}\n", path.trim_start_matches('/')).bytes());
+        self.file(path, bytes)
+    }
+
+    /// Any other member of `control.tar`: `triggers`, `preinst`.
     #[must_use]
     pub fn control_file(mut self, name: &str, bytes: &[u8]) -> Self {
         self.scripts.insert(name.to_owned(), bytes.to_vec());
@@ -283,8 +294,13 @@ impl DebBuilder {
 
     fn md5sums(&self) -> String {
         let mut text = String::new();
+        let conffiles = self.scripts.get(CONFFILES).map_or(&[][..], Vec::as_slice);
+        let conffiles = String::from_utf8_lossy(conffiles);
+        let is_conffile = |path: &str| conffiles.lines().any(|line| line[1..] == *path);
         for member in &self.members {
-            if let MemberKind::File(bytes) = &member.kind {
+            if let MemberKind::File(bytes) = &member.kind
+                && !is_conffile(&member.path)
+            {
                 let wrong = self.wrong_md5.contains(&member.path);
                 let digest = if wrong {
                     Md5::digest(b"wrong")

@@ -13,6 +13,7 @@ use crate::commands::push::runtime;
 use crate::diagnostics::Failure;
 use crate::place::{Document, Images, Location, Place};
 use crate::progress::Progress;
+use crate::project::Project;
 use crate::proof;
 use crate::registries::Registries;
 use crate::store::Store;
@@ -40,12 +41,22 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<ExitCode>
     let progress = Progress::new(global);
     let store = Store::open(global.store.as_deref())?;
     let registries = Registries::new(global, location.reference(), &progress);
+    let project = match &args.profile {
+        Some(profile) => Some(Project::open(&global.project, Some(profile))?),
+        None => Project::open(&global.project, None).ok(),
+    };
     let proof = runtime()?.block_on(async {
         let place = Place::open(&location, &registries)?;
         let images = Images::read(&place).await?;
         let mut platforms = Vec::new();
         for manifest in &images.manifests {
             platforms.extend(platform(&store, &place, manifest, args, &progress).await?);
+        }
+        // A project may say otherwise than its packages.
+        if let Some(project) = &project {
+            for it in &mut platforms {
+                proof::waive(&mut it.report, project, it.platform).await?;
+            }
         }
         if platforms.is_empty() {
             return Err(Failure::new(format!("{place} has no image that could be checked"))
