@@ -4,10 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use oci::Digest;
 use serde_json::Value;
-use testkit::Context;
+use testkit::{Context, Run};
 
 use crate::project::{BUILD, Project, demo, digest_of, listing, noise};
 
@@ -27,7 +28,7 @@ fn blob(project: &Project, digest: &str) -> PathBuf {
 
 /// Builds with a store that `damage` was done to. The image must be the right one, in every form of
 /// output, and nothing damaged may be left.
-fn check(damage: impl Fn(&Project, &Value)) -> testkit::Run {
+fn check(damage: impl Fn(&Project, &Value)) -> Run {
     let project = Project::standard();
     let built = project.build_with_metadata(&[]);
     let digest = built["digest"].as_str().unwrap();
@@ -200,6 +201,67 @@ fn what_a_push_finds_damaged_is_had_anew() {
 }
 
 #[test]
+fn every_command_that_reads_sources_has_them_anew() {
+    let project = Project::standard();
+    let built = project.build_with_metadata(&[]);
+    let lock = project.context.read("oxcart.lock");
+    let package = || -> PathBuf {
+        let lock: toml::Table = lock.parse().unwrap();
+        let debs = lock["platform"][0]["deb"].as_array().unwrap();
+        blob(&project, debs[3]["sha256"].as_str().unwrap())
+    };
+    let damage = || {
+        flip(&wheel(&project), |length| length / 3);
+        shorten(&package());
+    };
+    let says = |run: &Run| {
+        run.says(&[
+            "warning: demo-1.0-py3-none-any.whl is damaged in the store",
+            ".deb is damaged in the store: it is removed, and had anew",
+        ]);
+        project.assert_store_is_whole();
+    };
+    damage();
+    let run = project.context.succeeds(["verify", "oci:image"]);
+    says(&run);
+    damage();
+    says(&project.context.succeeds(["vendor", "--output", "vendored"]));
+    let offline = ["build", "--offline", "--vendor=vendored", "--locked"];
+    assert_eq!(
+        digest_of(&project.context.succeeds(offline)),
+        built["digest"].as_str().unwrap()
+    );
+    damage();
+    fs::remove_dir_all(project.context.store().join("layers")).unwrap();
+    fs::remove_file(project.context.path("oxcart.lock")).unwrap();
+    says(&project.context.succeeds(["lock", "--layers"]));
+    assert_eq!(project.context.read("oxcart.lock"), lock);
+    // What is looked into is in its own place too.
+    let layers = built["platforms"]["linux/amd64"]["layers"]
+        .as_array()
+        .unwrap();
+    let base = blob(&project, layers[0]["digest"].as_str().unwrap());
+    for command in [&["inspect", "--packages"][..], &["check"]] {
+        fs::copy(
+            project
+                .context
+                .path("image/blobs/sha256")
+                .join(base.file_name().unwrap()),
+            &base,
+        )
+        .unwrap();
+        flip(&base, |length| length / 2);
+        for directory in ["listings", "proofs"] {
+            fs::remove_dir_all(project.context.store().join(directory)).unwrap();
+        }
+        project
+            .context
+            .succeeds(command.iter().chain(&["oci:image"]));
+        assert!(!base.exists(), "{command:?}");
+    }
+}
+
+#[test]
 fn without_a_network_damage_is_told() {
     let project = Project::standard();
     project.build(&[]);
@@ -247,12 +309,15 @@ fn several_builds_at_once() {
     project.assert_store_is_whole();
 }
 
-/// Kills builds at instants that a seed chooses; `OXCART_TEST_KILLS` says how many, 20 by default.
-#[test]
-fn killed_at_any_instant() {
-    let kills: u64 = std::env::var("OXCART_TEST_KILLS").map_or(20, |text| {
+/// How many builds are killed: `OXCART_TEST_KILLS`, 20 by default.
+fn kills() -> u64 {
+    std::env::var("OXCART_TEST_KILLS").map_or(20, |text| {
         text.parse().expect("OXCART_TEST_KILLS is a number")
-    });
+    })
+}
+
+/// The standard project with a wheel that takes a while, and its digest.
+fn slow_project() -> (Project, String) {
     let project = Project::standard();
     let large =
         testkit::WheelBuilder::simple("large", "1.0").file("large/data", &noise(3 << 20, 5));
@@ -261,30 +326,47 @@ fn killed_at_any_instant() {
         .context
         .write("requirements.txt", "demo==1.0\nnative\nlarge\n");
     let digest = project.build(&[]);
-    // How long a build takes, about; what other tests do to this machine changes it.
-    let mut whole = std::time::Duration::from_millis(300);
+    (project, digest)
+}
+
+/// Takes something out of the store, so that there is something to do: all, a part, or one kind of file, as
+/// `what` chooses.
+fn thin_out(project: &Project, what: u8) {
+    let directories = ["blobs", "layers"];
+    for directory in &directories[usize::from(what & 1)..] {
+        for (n, path) in files(project, directory).iter().enumerate() {
+            if what & 2 == 0 || n % 3 == usize::from(what >> 2) % 3 {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    }
+}
+
+/// How long a build takes, about, from how the last one went: what other tests do to this machine changes it.
+fn learnt(whole: Duration, run: &Run) -> Duration {
+    match run.status {
+        None => whole.mul_f64(1.2),
+        Some(_) => run.elapsed.mul_f64(0.8),
+    }
+}
+
+/// Kills builds at instants that a seed chooses.
+#[test]
+fn killed_at_any_instant() {
+    let kills = kills();
+    let (project, digest) = slow_project();
+    let mut whole = Duration::from_millis(300);
     let mut random = noise(kills as usize * 2, 11).into_iter();
     let mut killed = 0;
     for _ in 0..kills {
         let (part, what) = (random.next().unwrap(), random.next().unwrap());
-        // Something to do for each build: all, a part, or one kind of file missing.
-        let directories = ["blobs", "layers"];
-        for directory in &directories[usize::from(what & 1)..] {
-            for (n, path) in files(&project, directory).iter().enumerate() {
-                if what & 2 == 0 || n % 3 == usize::from(what >> 2) % 3 {
-                    fs::remove_file(path).unwrap();
-                }
-            }
-        }
+        thin_out(&project, what);
         let _ = fs::remove_dir_all(project.context.path("image"));
         let build = project.context.start(BUILD);
         std::thread::sleep(whole.mul_f64(f64::from(part) / 255.0));
         let run = build.kill();
         killed += u64::from(run.status.is_none());
-        whole = match run.status {
-            None => whole.mul_f64(1.2),
-            Some(_) => run.elapsed.mul_f64(0.8),
-        };
+        whole = learnt(whole, &run);
         assert_ne!(run.status, Some(1), "{}", run.account());
         assert_ne!(run.status, Some(2), "{}", run.account());
         assert_eq!(project.build(&[]), digest);
@@ -297,11 +379,54 @@ fn killed_at_any_instant() {
     project.image("linux/arm64");
 }
 
+/// Of four builds that share a store and, two and two, a layout, all but one are killed.
+#[test]
+fn killed_beside_others() {
+    let kills = kills();
+    let (project, digest) = slow_project();
+    let mut whole = Duration::from_millis(400);
+    let mut random = noise(kills as usize * 4, 13).into_iter();
+    let mut killed = 0;
+    while killed < kills {
+        let Some(what) = random.next() else {
+            panic!("only {killed} of {kills} were killed before their end");
+        };
+        thin_out(&project, what);
+        for name in ["image", "other"] {
+            let _ = fs::remove_dir_all(project.context.path(name));
+        }
+        let start = |name: &str| {
+            let output = format!("oci:{name}");
+            project.context.start(["build", "--output", &output])
+        };
+        let victims = [start("image"), start("other"), start("image")];
+        let survivor = start("other");
+        let mut instants = [0; 3].map(|_| random.next().unwrap_or_default());
+        instants.sort_unstable();
+        let mut before = 0;
+        for (build, instant) in victims.into_iter().zip(instants) {
+            std::thread::sleep(whole.mul_f64(f64::from(instant - before) / 255.0));
+            before = instant;
+            let run = build.kill();
+            killed += u64::from(run.status.is_none());
+            whole = learnt(whole, &run);
+            assert!(matches!(run.status, None | Some(0)), "{}", run.account());
+        }
+        let run = survivor.wait();
+        assert_eq!(run.status, Some(0), "{}", run.account());
+        assert_eq!(digest_of(&run), digest, "{}", run.account());
+        oci::validate(&oci::LayoutReader::open(&project.context.path("other")).unwrap()).unwrap();
+        assert_eq!(project.build(&[]), digest);
+        project.image("linux/arm64");
+        project.assert_store_is_whole();
+    }
+}
+
 /// A file system of its own, gone with this value.
-struct Disk(PathBuf);
+pub(crate) struct Disk(PathBuf);
 
 impl Disk {
-    fn new(at: PathBuf, size: &str) -> Option<Self> {
+    pub(crate) fn new(at: PathBuf, size: &str) -> Option<Self> {
         fs::create_dir(&at).unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "oxcart-test"]);
@@ -309,9 +434,13 @@ impl Disk {
         if output.is_ok_and(|it| it.status.success()) {
             return Some(Self(at));
         }
-        let line = "LEFT OUT: on_a_full_disk: a tmpfs cannot be mounted here\n";
+        let line = "LEFT OUT: a test on a disk of its own: a tmpfs cannot be mounted here\n";
         let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
         None
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     fn resize(&self, size: &str) {

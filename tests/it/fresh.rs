@@ -7,7 +7,7 @@ use serde_json::Value;
 use testkit::{Context, Kind, Registry, Run, WheelBuilder};
 
 use crate::bases::OnBase;
-use crate::project::{Project, STANDARD, digest_of};
+use crate::project::{Image, Project, STANDARD, digest_of};
 use crate::reproducible::copy;
 
 /// Pushes from an empty store, with the lock as it is.
@@ -168,6 +168,80 @@ fn layers_are_streamed_from_another_registry() {
     assert_eq!(near.complete("team/demo"), Ok(()));
     near.assert_conformant();
     far.assert_conformant();
+}
+
+#[test]
+fn an_output_takes_layers_from_a_cache() {
+    let registry = Registry::start();
+    let (project, fresh, digest) = pushed(&registry);
+    let cache = registry.reference("team/demo");
+    let build = [
+        "build",
+        "--locked",
+        "--output=oci:image",
+        "--cache-from",
+        &cache,
+    ];
+    let run = fresh.succeeds(build.iter().chain(&["--metadata-file=metadata.json"]));
+    assert_eq!(digest_of(&run), digest);
+    assert_eq!(project.requests(), [""; 0]);
+    for platform in ["linux/amd64", "linux/arm64"] {
+        Image::open(&fresh.path("image"), platform);
+    }
+    let found = states(&fresh);
+    assert_eq!((found["base copied"], found["wheel copied"]), (2, 6));
+    run.says(&["linux/arm64: checked "]);
+    // What was pulled is there for the next output.
+    registry.forget();
+    fresh.succeeds(build.map(|it| it.replace("oci:image", "oci-archive:image.tar")));
+    assert_eq!(registry.count(Kind::GetBlob), 0);
+    assert_eq!(project.requests(), [""; 0]);
+    // Unless it was damaged.
+    let metadata: Value = serde_json::from_str(&fresh.read("metadata.json")).unwrap();
+    let base = metadata["platforms"]["linux/arm64"]["layers"][0]["digest"].as_str();
+    let base = base.unwrap().trim_start_matches("sha256:");
+    let blob = fresh.store().join("blobs/sha256").join(base);
+    std::fs::write(&blob, "damaged").unwrap();
+    let again = build.map(|it| it.replace("oci:image", "oci:again"));
+    assert_eq!(digest_of(&fresh.succeeds(again)), digest);
+    assert_eq!(registry.count(Kind::GetBlob), 1);
+    Image::open(&fresh.path("again"), "linux/arm64");
+    // And what it does not have is built: here a wheel that is new, and everything.
+    project.index.add(&WheelBuilder::simple("helper", "2.1"));
+    project
+        .context
+        .succeeds(["lock", "--upgrade=helper", "--layers"]);
+    let newer = copy(&project);
+    project.forget_requests();
+    let run = newer.succeeds(build);
+    assert_eq!(digest_of(&run), project.build(&[]));
+    assert_eq!(
+        project.requests(),
+        ["GET /files/helper-2.1-py3-none-any.whl 200"]
+    );
+    let other = copy(&project);
+    let gone = Registry::start().reference("team/gone");
+    let run = other.succeeds(["build", "--output=oci:image", "--cache-from", &gone]);
+    assert_eq!(digest_of(&run), project.build(&[]));
+    run.says(&["warning: cache-from 127.0.0.1:[PORT]/team/gone is left out"]);
+}
+
+#[test]
+fn an_output_fetches_what_its_layers_need() {
+    let project = Project::standard();
+    let digest = project.build(&["--platform=linux/arm64"]);
+    project.build(&[]);
+    let fresh = copy(&project);
+    project.forget_requests();
+    let run = fresh.succeeds([
+        "build",
+        "--locked",
+        "--output=oci:image",
+        "--platform=linux/arm64",
+    ]);
+    assert_eq!(digest_of(&run), digest);
+    assert_eq!(project.index.requests("*.whl"), 3);
+    assert_eq!(project.index.requests("*x86_64.whl"), 0);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 
 use testkit::{SdistBuilder, WheelBuilder};
 
-use crate::project::listing;
+use crate::project::{digest_of, listing};
 use crate::sources::{FOREIGN, HOST, SITE, Sources, python};
 
 /// A project with a package of its own.
@@ -78,6 +78,39 @@ fn the_project_itself_is_a_layer_of_its_own_that_follows_its_sources() {
             .has(&format!("{SITE}/own/more.py"))
     );
     assert_eq!(sources.project.context.read("oxcart.lock"), lock);
+}
+
+#[test]
+fn the_digest_is_known_once_the_wheel_is_built() {
+    let (mut sources, own) = own_project("py3-none-any");
+    let digest = |sources: &Sources| digest_of(&sources.project.context.succeeds(["digest"]));
+    sources.project.context.succeeds(["lock"]);
+    sources.project.context.fails(["digest"]).says(&[
+        "does not state every layer; it lacks",
+        "hint: run `oxcart lock --layers`",
+    ]);
+    // The lock states the other layers.
+    sources.project.context.succeeds(["lock", "--layers"]);
+    let lock = sources.project.context.read("oxcart.lock");
+    assert!(
+        lock.contains("[[platform.layer]]") && !lock.contains("own 0.1"),
+        "{lock}"
+    );
+    let first = digest(&sources);
+    assert_eq!(first, sources.project.build(&[]));
+    assert_eq!(sources.project.context.read("oxcart.lock"), lock);
+    // It follows the sources, and what was built is not built again.
+    write(&sources, &own.clone().file("src/own/more.py", b"x = 1\n"));
+    let second = digest(&sources);
+    assert_ne!(first, second);
+    sources.done();
+    sources.without_python();
+    assert_eq!(digest(&sources), second);
+    assert_eq!(sources.project.build(&["--locked"]), second);
+    assert_eq!(sources.done(), [""; 0]);
+    sources.forget_store();
+    let run = sources.project.context.fails(["digest"]);
+    run.says(&["there is no Python to build the project own with"]);
 }
 
 #[test]

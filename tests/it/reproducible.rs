@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use testkit::Context;
 
-use crate::project::{BUILD, Image, Project, digest_of, listing};
+use crate::project::{BUILD, Image, Project, digest_of, listing, noise};
 
 /// Another place for the same project, with a store of its own, that nothing has been built in.
 pub(crate) fn copy(project: &Project) -> Context {
@@ -133,6 +133,129 @@ fn with_another_store_of_what_was_built() {
             "{name}"
         );
     }
+}
+
+/// What a store may have of a build.
+#[derive(Debug, Clone, Copy)]
+enum Store {
+    Warm,
+    Cold,
+    /// Every second file, counted from the first or the second.
+    Half(usize),
+    WithoutSources,
+    WithoutLayers,
+}
+
+impl Store {
+    fn make(self, context: &Context) {
+        let store = context.store();
+        let files = |directory: &str| -> Vec<_> {
+            let directory = store.join(directory);
+            listing(&directory)
+                .iter()
+                .map(|it| directory.join(it))
+                .collect()
+        };
+        let gone = match self {
+            Self::Warm => Vec::new(),
+            Self::Cold => files(""),
+            Self::Half(first) => files("").into_iter().skip(first).step_by(2).collect(),
+            Self::WithoutSources => files("blobs"),
+            Self::WithoutLayers => [files("layers"), files("listings")].concat(),
+        };
+        for path in gone {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn whatever_the_threads_the_store_and_the_output() {
+    let project = Project::standard();
+    // A wheel in parts, one that is large enough for a layer of its own, and small ones.
+    for (name, bytes, said) in [("parted", 300_000, 1025 << 20), ("own", 1 << 20, 0)] {
+        let data = format!("{name}/data");
+        let wheel = testkit::WheelBuilder::simple(name, "1.0").file(&data, &noise(bytes, 7));
+        project.index.add(&wheel);
+        if said > 0 {
+            project.index.says_size(&wheel.filename(), said);
+        }
+    }
+    let requirements = "demo==1.0\nnative\nparted\nown\n";
+    project.context.write("requirements.txt", requirements);
+    let registry = testkit::Registry::start();
+    registry.several_clients();
+    let digest = project.build(&[]);
+    let layout = project.context.path("image");
+    let one = ["build", "--platform=linux/arm64", "--output=oci:one"];
+    let one = digest_of(&project.context.succeeds(one));
+    let blobs = |directory: &std::path::Path| listing(&directory.join("blobs"));
+    let (expected, expected_one) = (blobs(&layout), blobs(&project.context.path("one")));
+    let stores = [
+        Store::Warm,
+        Store::Cold,
+        Store::Half(0),
+        Store::Half(1),
+        Store::WithoutSources,
+        Store::WithoutLayers,
+    ];
+    let mut repository = 0;
+    for (store, jobs) in stores
+        .iter()
+        .flat_map(|it| [(it, "--jobs=1"), (it, "--jobs=7")])
+    {
+        let build = |arguments: &[&str], expected: &str| {
+            store.make(&project.context);
+            let run = project
+                .context
+                .succeeds(["build", jobs].iter().chain(arguments));
+            assert_eq!(digest_of(&run), expected, "{store:?} {}", run.account());
+        };
+        for name in ["other", "other.tar", "docker.tar"] {
+            let path = project.context.path(name);
+            let _ = fs::remove_dir_all(&path);
+            let _ = fs::remove_file(&path);
+        }
+        build(&[], &digest);
+        build(&["--no-store"], &digest);
+        build(&["--output=oci:other"], &digest);
+        assert_eq!(blobs(&project.context.path("other")), expected);
+        build(&["--output=oci-archive:other.tar"], &digest);
+        build(
+            &[
+                "--output=docker-archive:docker.tar",
+                "--platform=linux/arm64",
+            ],
+            &one,
+        );
+        for (name, expected) in [("other.tar", &expected), ("docker.tar", &expected_one)] {
+            let reader = oci::LayoutReader::open(&project.context.path(name)).unwrap();
+            // The archives' blobs are those of the layout, each of which has its digest.
+            for blob in expected {
+                let hex = blob.rsplit('/').next().unwrap();
+                let is_index = format!("sha256:{hex}") == one;
+                let found = reader.blob(&format!("sha256:{hex}").parse().unwrap());
+                assert!(is_index || found.is_ok(), "{name} {hex}");
+            }
+            oci::validate(&reader).unwrap();
+        }
+        repository += 1;
+        let name = registry.reference(&format!("team/demo{repository}"));
+        build(&["--push", "--name", &name], &digest);
+        assert_eq!(registry.complete(&format!("team/demo{repository}")), Ok(()));
+    }
+}
+
+#[test]
+fn the_layers_of_the_standard_project_are_golden() {
+    let built = Project::standard().build_with_metadata(&[]);
+    let layers = built["platforms"]["linux/arm64"]["layers"].as_array();
+    let text: Vec<_> = layers
+        .unwrap()
+        .iter()
+        .map(|it| format!("{} {} {}", it["kind"], it["digest"], it["diff_id"]))
+        .collect();
+    insta::assert_snapshot!(text.join("\n"));
 }
 
 #[test]

@@ -409,6 +409,27 @@ fn what_a_failing_backend_says_is_shown() {
 }
 
 #[test]
+fn a_backend_that_hangs_is_given_up() {
+    let mut sources = Sources::new(DEMO);
+    let sdist = sources.sdist("demo", "1.0").hangs_in("build_wheel");
+    sources.project.index.add_sdist(&sdist);
+    sources.project.context.set("OXCART_BUILD_TIMEOUT", "2");
+    let run = sources.project.context.fails(["build"]);
+    run.says(&[
+        "demo-1.0.tar.gz cannot be built: build_wheel of its backend backend did not end within 2 seconds, and said",
+        "    waiting for what does not come",
+        "hint: if it needs more time, set OXCART_BUILD_TIMEOUT",
+    ]);
+    assert!(run.elapsed < std::time::Duration::from_mins(1));
+    sources.project.assert_nothing_half_written();
+    sources.project.context.set("OXCART_BUILD_TIMEOUT", "soon");
+    sources.project.context.fails(["build"]).says(&[
+        "OXCART_BUILD_TIMEOUT is `soon`",
+        "hint: it is the number of seconds that a build backend may take",
+    ]);
+}
+
+#[test]
 fn an_sdist_that_is_not_what_it_should_be_is_refused() {
     let check = |sdist: SdistBuilder, says: &[&str]| {
         let sources = Sources::new(DEMO);

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A wheel that could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,24 @@ pub enum Error {
         backend: String,
         /// The hook.
         hook: &'static str,
+        /// The end of its output, each line indented.
+        output: String,
+    },
+
+    /// A hook that did not end, with the end of what it printed.
+    #[error(
+        "{what} cannot be built: {hook} of its backend {backend} did not end within {} seconds, and said\n{output}",
+        limit.as_secs()
+    )]
+    Late {
+        /// What was to be built.
+        what: String,
+        /// The backend, as `[build-system]` names it.
+        backend: String,
+        /// The hook.
+        hook: &'static str,
+        /// How long it was given.
+        limit: Duration,
         /// The end of its output, each line indented.
         output: String,
     },
@@ -161,6 +180,9 @@ impl Error {
             Self::UnusablePython { .. } => "name another Python with OXCART_PYTHON",
             Self::Hook { .. } => {
                 "what it says it lacks (a compiler, headers) must be on this machine; or build the wheel elsewhere and name its directory with find-links"
+            }
+            Self::Late { .. } => {
+                "if it needs more time, set OXCART_BUILD_TIMEOUT to a number of seconds; if it waits for something, what it says may tell for what"
             }
             _ => return None,
         })

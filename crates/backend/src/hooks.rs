@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -25,6 +26,8 @@ pub struct Sources<'a> {
     pub system: &'a BuildSystem,
     /// Where.
     pub environment: &'a Environment,
+    /// How long a hook may take.
+    pub limit: Duration,
 }
 
 /// What the script writes.
@@ -121,14 +124,29 @@ impl Sources<'_> {
         let arguments = ["-I", "-u", "-c", SCRIPT, &request].map(OsStr::new);
         let interpreter = self.environment.interpreter();
         let variables = self.environment.variables(self.directory);
-        let outcome = process::run(&interpreter, &arguments, self.directory, variables)
-            .at("run", &interpreter)?;
+        let outcome = process::run(
+            &interpreter,
+            &arguments,
+            self.directory,
+            variables,
+            self.limit,
+        )
+        .at("run", &interpreter)?;
         let failed = |output: &str| Error::Hook {
             what: self.what.to_owned(),
             backend: self.system.backend.clone(),
             hook,
             output: indented(output),
         };
+        if outcome.took_too_long {
+            return Err(Error::Late {
+                what: self.what.to_owned(),
+                backend: self.system.backend.clone(),
+                hook,
+                limit: self.limit,
+                output: indented(&outcome.output),
+            });
+        }
         if !outcome.succeeded {
             return Err(failed(&outcome.output));
         }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -15,6 +16,8 @@ const VARIABLE: &str = "OXCART_PYTHON";
 
 /// Prints what [`Facts`] holds as one line of JSON, after a line break.
 const PROBE: &str = include_str!("probe.py");
+/// How long an interpreter may take to say what it is.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An interpreter of this machine.
 #[derive(Debug, Clone)]
@@ -83,8 +86,17 @@ impl Python {
         // Shims of version managers go by the directory and by variables of their own.
         let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
         let arguments = ["-I", "-c", PROBE].map(OsStr::new);
-        let outcome = process::run(executable, &arguments, &directory, std::env::vars_os());
+        let outcome = process::run(
+            executable,
+            &arguments,
+            &directory,
+            std::env::vars_os(),
+            PATIENCE,
+        );
         let outcome = outcome.map_err(|error| unusable(error.to_string()))?;
+        if outcome.took_too_long {
+            return Err(unusable("it does not say what it is".to_owned()));
+        }
         if !outcome.succeeded {
             return Err(unusable(format!("it said\n{}", outcome.output)));
         }

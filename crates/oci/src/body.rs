@@ -12,6 +12,7 @@ use crate::deflate;
 use crate::inflate::Stop;
 use crate::layer::{BodyFault, EncodeError, Mismatch};
 use crate::members::Member;
+use crate::seam::{Seam, Stretch};
 use crate::splice::Splicer;
 use crate::verify::Verify;
 use crate::{Archived, Checksum, Content, Method, OnMismatch, Source};
@@ -43,7 +44,9 @@ impl<S: Sink> Splicer<S> {
             }
             Some(Content::Archived(archived)) => match archived.method {
                 Method::Stored => self.stored(member, archived, &mut verify)?,
-                Method::Deflated => self.deflated(member, archived, &mut verify)?,
+                Method::Deflated => {
+                    self.deflated(member, archived, Stretch::default(), &mut verify)?;
+                }
             },
         }
         let (crc, found) = verify.finish();
@@ -153,23 +156,30 @@ impl<S: Sink> Splicer<S> {
         Ok(())
     }
 
-    /// A body that an archive has as a deflate stream.
-    fn deflated(
+    /// A body that an archive has as a deflate stream, or a stretch of it.
+    pub(crate) fn deflated(
         &mut self,
         member: &Member<'_>,
         archived: &Archived,
+        stretch: Stretch<'_>,
         verify: &mut Verify,
     ) -> Result<(), EncodeError> {
         let fault = |fault| member.error(fault);
-        let size = archived.uncompressed_size;
+        let size = match stretch.to {
+            None => archived.uncompressed_size,
+            Some(seam) => seam.produced,
+        };
         // Of an empty file nothing is taken over: its stream is only checked, in a buffer of its own.
         let splice = self.splice && size > 0;
         if !splice {
             self.flush_blob()?;
         }
-        self.inflate.reset();
-        let mut stream = Stream::new(archived);
-        let mut produced = 0;
+        match stretch.from {
+            None => self.inflate.reset(),
+            Some(seam) => self.inflate.resume(seam.last, seam.unused, &seam.window),
+        }
+        let mut stream = Stream::new(archived, stretch);
+        let mut produced = stretch.from.map_or(0, |seam| seam.produced);
         let unused = loop {
             if stream.is_starved() {
                 self.refill(&mut stream, splice)
@@ -207,11 +217,31 @@ impl<S: Sink> Splicer<S> {
                 let at = stream.next - step.consumed;
                 self.clear_final(at, 0);
             }
-            match step.stop {
-                Stop::Starved => {}
-                Stop::Block { unused: 0 } => stream.is_block_next = true,
-                Stop::Block { unused } => self.clear_final(stream.next - 1, 8 - unused),
+            let unused = match step.stop {
+                Stop::Starved => continue,
                 Stop::End { unused } => break unused,
+                Stop::Block { unused } => unused,
+            };
+            if let Some(seams) = &mut self.seams
+                && seams.wants(produced)
+            {
+                seams.push(Seam {
+                    consumed: stream.consumed(),
+                    unused,
+                    last: self.blob.bytes[stream.next - 1],
+                    produced,
+                    window: self.inflate.window(),
+                });
+            }
+            match unused {
+                0 => stream.is_block_next = true,
+                unused => self.clear_final(stream.next - 1, 8 - unused),
+            }
+            if stretch.to.is_some() && stream.is_used_up() {
+                if !splice {
+                    self.blob.clear();
+                }
+                return Ok(());
             }
         };
         let left = stream.left + (stream.end - stream.next) as u64;
@@ -250,8 +280,7 @@ impl<S: Sink> Splicer<S> {
         }
         let start = self.blob.filled;
         let length = stream.left.min(self.blob.room() as u64) as usize;
-        let archived = stream.archived;
-        let offset = archived.offset + (archived.length - stream.left);
+        let (archived, offset) = (stream.archived, stream.offset);
         let room = &mut self.blob.bytes[start..][..length];
         archived
             .source
@@ -269,6 +298,7 @@ impl<S: Sink> Splicer<S> {
         self.blob.filled = end;
         (stream.next, stream.end) = (start, end);
         stream.left -= length as u64;
+        stream.offset += length as u64;
         Ok(())
     }
 
@@ -316,6 +346,8 @@ fn check_bounds(member: &Member<'_>) -> Result<(), EncodeError> {
 /// How far an archive's stream was read and inflated.
 struct Stream<'a> {
     archived: &'a Archived,
+    /// Where in the archive the next bytes to read lie.
+    offset: u64,
     /// Bytes that were not read yet.
     left: u64,
     /// What was read but not inflated, in the blob's buffer.
@@ -328,16 +360,28 @@ struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    fn new(archived: &'a Archived) -> Self {
-        let left = archived.length;
+    fn new(archived: &'a Archived, stretch: Stretch<'_>) -> Self {
+        let begin = stretch.from.map_or(0, |seam| seam.consumed);
+        let end = stretch.to.map_or(archived.length, |seam| seam.consumed);
         Self {
             archived,
-            left,
+            offset: archived.offset + begin,
+            left: end.saturating_sub(begin),
             next: 0,
             end: 0,
             is_output_full: false,
-            is_block_next: true,
+            is_block_next: stretch.from.is_none_or(|seam| seam.unused == 0),
         }
+    }
+
+    /// Bytes of the archive's stream that the inflater has taken.
+    fn consumed(&self) -> u64 {
+        self.offset - self.archived.offset - (self.end - self.next) as u64
+    }
+
+    /// Whether all of it was read and inflated.
+    fn is_used_up(&self) -> bool {
+        self.left == 0 && self.next == self.end
     }
 
     /// Only then may the buffer be emptied: until the inflater is through with all of it, a bit in

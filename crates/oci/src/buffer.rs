@@ -110,6 +110,20 @@ impl<S: Sink> Sink for &mut S {
     }
 }
 
+/// Takes both streams nowhere.
+pub(crate) struct Nowhere;
+
+impl Sink for Nowhere {
+    fn tar(&mut self, mut buffer: Buffer) -> Result<Buffer, EncodeError> {
+        buffer.clear();
+        Ok(buffer)
+    }
+
+    fn blob(&mut self, buffer: Buffer) -> Result<Buffer, EncodeError> {
+        self.tar(buffer)
+    }
+}
+
 /// Buffers that are not in use, so that they need not be allocated and zeroed again. There are never
 /// more than were in use at one time.
 #[derive(Debug, Default)]

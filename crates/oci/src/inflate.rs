@@ -12,8 +12,9 @@ use std::ffi::{CStr, c_int};
 use std::mem::size_of;
 
 use libz_rs_sys::{
-    Z_BLOCK, Z_BUF_ERROR, Z_DATA_ERROR, Z_OK, Z_STREAM_END, inflate, inflateEnd, inflateInit2_,
-    inflateReset, z_stream, zlibVersion,
+    Z_BLOCK, Z_BUF_ERROR, Z_DATA_ERROR, Z_OK, Z_STREAM_END, inflate, inflateEnd,
+    inflateGetDictionary, inflateInit2_, inflatePrime, inflateReset, inflateSetDictionary,
+    z_stream, zlibVersion,
 };
 
 /// `windowBits` for a raw stream with the full window.
@@ -21,6 +22,9 @@ const RAW: c_int = -15;
 
 /// What zlib compares the caller's idea of its stream with.
 const SIZE: c_int = size_of::<z_stream>().cast_signed() as c_int;
+
+/// How far back a stream refers, in bytes (RFC 1951, section 2).
+pub(crate) const WINDOW: usize = 32 << 10;
 
 /// The inflater of one thread, used for one stream after the other.
 pub(crate) struct Inflate {
@@ -73,6 +77,43 @@ impl Inflate {
             code, Z_OK,
             "inflateReset fails only on a stream that was not initialised"
         );
+    }
+
+    /// Makes ready to go on with a stream where a block begins: in the highest `unused` (0 to 7) bits of
+    /// `last`, the byte before the next input, or with that. `window` is what [`Inflate::window`] gave there.
+    pub(crate) fn resume(&mut self, last: u8, unused: u32, window: &[u8]) {
+        assert!(unused < 8 && window.len() <= WINDOW);
+        self.reset();
+        let bits = (u32::from(last) >> (8 - unused)).cast_signed();
+        let (unused, length) = (unused.cast_signed(), clamp(window.len()));
+        // SAFETY: the stream is initialised, and `window` has `length` bytes.
+        let codes = unsafe {
+            [
+                inflatePrime(&raw mut *self.stream, unused, bits),
+                inflateSetDictionary(&raw mut *self.stream, window.as_ptr(), length),
+            ]
+        };
+        assert_eq!(
+            codes, [Z_OK; 2],
+            "a raw stream takes both before its first block"
+        );
+    }
+
+    /// What was produced last, as far back as the stream may refer to it.
+    pub(crate) fn window(&self) -> Box<[u8]> {
+        let mut window = vec![0; WINDOW];
+        let mut length = 0;
+        // SAFETY: the stream is initialised, and `window` has room for the largest window.
+        let code = unsafe {
+            inflateGetDictionary(
+                &raw const *self.stream,
+                window.as_mut_ptr(),
+                &raw mut length,
+            )
+        };
+        assert_eq!(code, Z_OK, "a stream that is initialised has a window");
+        window.truncate(length as usize);
+        window.into()
     }
 
     /// Inflates from `input` to `output` until one of them is used up or a block ends. Not to be
@@ -213,6 +254,43 @@ mod tests {
             .step(&[0b0000_0011, 0b0000_0010, 0, 0], &mut [0; 10])
             .unwrap_err();
         insta::assert_snapshot!(error, @"invalid distance too far back");
+    }
+
+    #[test]
+    fn a_stream_is_gone_on_with_at_every_block() {
+        let mut state = 1_u32;
+        let noise = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            (state >> 27) as u8
+        });
+        let data: Vec<u8> = noise.take(200_000).collect();
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(&data).unwrap();
+        let stream = encoder.finish().unwrap();
+        let mut inflate = Inflate::new();
+        let mut out = vec![0; data.len()];
+        let (mut at, mut done, mut blocks) = (0, 0, 0);
+        loop {
+            let step = inflate.step(&stream[at..], &mut out[done..]).unwrap();
+            at += step.consumed;
+            done += step.produced;
+            match step.stop {
+                Stop::Block { unused } => {
+                    blocks += 1;
+                    let window = inflate.window();
+                    assert_eq!(*window, data[done.saturating_sub(WINDOW)..done]);
+                    let mut other = Inflate::new();
+                    other.resume(stream[at - 1], unused, &window);
+                    inflate = other;
+                }
+                Stop::End { .. } => break,
+                Stop::Starved => panic!("starved"),
+            }
+        }
+        assert!(blocks > 3, "{blocks}");
+        assert_eq!(out, data);
     }
 
     proptest! {

@@ -9,20 +9,20 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::assemble::Assembly;
-use crate::buffer::{BUFFER, Buffer, Pool, Sink};
+use crate::buffer::{BUFFER, Buffer, Nowhere, Pool, Sink};
 use crate::layer::{EncodeError, Mismatch, Options};
+use crate::line::{Line, Next, RUN};
 use crate::members::Member;
+use crate::seam::{self, Scanned};
 use crate::splice::{Run, Splicer};
 use crate::verify;
 
-/// Bytes of tar stream after which a run ends.
-const RUN: u64 = 8 * BUFFER as u64;
 /// Buffers of the tar stream that wait to be digested.
 const DIGEST_AHEAD: usize = 4;
 /// Buffers that a thread works in, and that wait for the one that takes a file's checksum.
@@ -30,7 +30,9 @@ const WORKING: usize = 2 + verify::AHEAD;
 /// Buffers of one run that wait to be put together: with fewer a thread waits more than it works, and
 /// more than this serve nobody.
 const LEAST_AHEAD: usize = 4;
-const MOST_AHEAD: usize = 32;
+const MOST_AHEAD: usize = 20;
+/// Buffers that the scan of a long file takes, and its seams until they are used.
+const SCANNING: usize = 2 + seam::MEMORY / BUFFER;
 
 /// How many threads encode ahead, and how far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,8 @@ struct Crew {
     threads: usize,
     /// Buffers of each run that wait to be put together.
     ahead: usize,
+    /// Long files that are scanned at a time, or wait for their turn.
+    scans: usize,
 }
 
 impl Crew {
@@ -49,7 +53,12 @@ impl Crew {
         (threads > 1).then(|| {
             let left = buffers - DIGEST_AHEAD - threads * WORKING;
             let ahead = (left / (threads * RUNS)).min(MOST_AHEAD);
-            Self { threads, ahead }
+            let left = left - threads * RUNS * ahead;
+            Self {
+                threads,
+                ahead,
+                scans: (left / SCANNING).min(threads - 1),
+            }
         })
     }
 }
@@ -99,7 +108,8 @@ pub(crate) fn run(
             queue,
             pool: &pool,
         };
-        let totals = front.put_together(runs(members), crew)?;
+        let ahead = (RUNS * crew.threads) as u64 * RUN;
+        let totals = front.put_together(Line::new(members, ahead), crew)?;
         assembly.set_tar_hasher(
             digester
                 .join()
@@ -118,27 +128,16 @@ fn spawn<'scope, T: Send + 'scope>(
         .map_err(EncodeError::Thread)
 }
 
-/// Cuts the members into runs of about the same size.
-fn runs(members: &[Member<'_>]) -> impl Iterator<Item = Range<usize>> {
-    let mut start = 0;
-    std::iter::from_fn(move || {
-        let mut size = 0_u64;
-        let length = members[start..].iter().take_while(|member| {
-            let before = size;
-            size = size.saturating_add(member.header.size).saturating_add(512);
-            before < RUN
-        });
-        let end = start + length.count();
-        let range = start..end;
-        start = end;
-        (!range.is_empty()).then_some(range)
-    })
+/// What waits for a thread.
+enum Job {
+    Encode(Work, SyncSender<Message>),
+    Scan(usize, SyncSender<Result<Scanned, EncodeError>>),
 }
 
-/// A run that waits for a thread.
-struct Job {
-    range: Range<usize>,
-    out: SyncSender<Message>,
+/// What gives a part of the streams.
+enum Work {
+    Run(Range<usize>),
+    Stretch(Arc<Scanned>, usize),
 }
 
 enum Message {
@@ -173,12 +172,22 @@ impl Sink for Ahead<'_> {
     }
 }
 
-/// Encodes one queued run after the other.
+/// Does one queued job after the other.
 fn work(members: &[Member<'_>], splice: bool, pool: &Pool, queued: &Mutex<Receiver<Job>>) {
     let mut splicer: Option<Splicer<Ahead<'_>>> = None;
+    let mut scanner: Option<Splicer<Nowhere>> = None;
     loop {
         let next = queued.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { range, out }) = next else { return };
+        let (work, out) = match next {
+            Err(_) => return,
+            Ok(Job::Encode(work, out)) => (work, out),
+            Ok(Job::Scan(member, found)) => {
+                let scanner = scanner.get_or_insert_with(|| Splicer::new(Nowhere, false, true));
+                // Nobody waits for it after an error elsewhere.
+                let _ = found.send(scanner.scan(members, member));
+                continue;
+            }
+        };
         let ahead = Ahead {
             pool,
             out: out.clone(),
@@ -190,7 +199,10 @@ fn work(members: &[Member<'_>], splice: bool, pool: &Pool, queued: &Mutex<Receiv
             }
             none => none.insert(Splicer::new(ahead, splice, true)),
         };
-        let run = splicer.run(members, range);
+        let run = match work {
+            Work::Run(range) => splicer.run(members, range),
+            Work::Stretch(file, number) => splicer.stretch(members, &file, number),
+        };
         let is_last = run.is_err();
         if out.send(Message::Done(run)).is_err() || is_last {
             return;
@@ -218,21 +230,30 @@ struct Front<'a, 'o> {
 
 impl Front<'_, '_> {
     /// Has a few runs under way for each thread of `crew`. Its end, in every case, lets the threads end.
-    fn put_together(
-        mut self,
-        runs: impl Iterator<Item = Range<usize>>,
-        crew: Crew,
-    ) -> Result<Totals, EncodeError> {
-        let mut runs = runs.fuse();
+    fn put_together(mut self, mut line: Line<'_>, crew: Crew) -> Result<Totals, EncodeError> {
         let mut crc = crc32fast::Hasher::new();
         let mut mismatches = Vec::new();
         let mut under_way = VecDeque::new();
         loop {
-            while under_way.len() < RUNS * crew.threads
-                && let Some(range) = runs.next()
-            {
+            while let Some(member) = line.next_to_scan(crew.scans) {
+                let (out, found) = mpsc::sync_channel(1);
+                self.queue(Job::Scan(member, out))?;
+                line.scanning(member, found);
+            }
+            while under_way.len() < RUNS * crew.threads {
                 let (out, messages) = mpsc::sync_channel(crew.ahead);
-                self.queue.send(Job { range, out }).map_err(|_| stopped())?;
+                match line.next(under_way.is_empty()).map_err(|_| stopped())? {
+                    Next::Run(range) => self.queue(Job::Encode(Work::Run(range), out))?,
+                    Next::Stretch(scanned, number) => {
+                        self.queue(Job::Encode(Work::Stretch(scanned, number), out))?;
+                    }
+                    // It is told in its turn: a file before it may have a fault too.
+                    Next::Failed(error) => {
+                        let told = out.send(Message::Done(Err(error)));
+                        told.map_err(|_| stopped())?;
+                    }
+                    Next::Wait | Next::End => break,
+                }
                 under_way.push_back(messages);
             }
             let Some(messages) = under_way.pop_front() else {
@@ -246,6 +267,10 @@ impl Front<'_, '_> {
             crc: crc.finalize(),
             mismatches,
         })
+    }
+
+    fn queue(&self, job: Job) -> Result<(), EncodeError> {
+        Ok(self.queue.send(job).map_err(|_| stopped())?)
     }
 
     fn put_run(&mut self, messages: &Receiver<Message>) -> Result<Run, EncodeError> {
@@ -274,11 +299,15 @@ fn stopped() -> io::Error {
 mod tests {
     use super::*;
 
-    fn check(jobs: usize, mebibytes: u64, expect: Option<(usize, usize)>) {
+    fn check(jobs: usize, mebibytes: u64, expect: Option<(usize, usize, usize)>) {
         let crew = Crew::new(jobs, mebibytes << 20);
-        assert_eq!(crew.map(|it| (it.threads, it.ahead)), expect);
+        assert_eq!(
+            crew.map(|it| (it.threads, it.ahead, it.scans)),
+            expect,
+            "{jobs} threads, {mebibytes} MiB"
+        );
         let buffers = crew.map_or(0, |it| {
-            DIGEST_AHEAD + it.threads * (WORKING + RUNS * it.ahead)
+            DIGEST_AHEAD + it.threads * (WORKING + RUNS * it.ahead) + it.scans * SCANNING
         });
         assert!(buffers * BUFFER <= (mebibytes << 20) as usize);
     }
@@ -288,10 +317,11 @@ mod tests {
         check(1, 64, None);
         check(4, 0, None);
         check(4, 3, None);
-        check(4, 4, Some((2, 4)));
-        check(4, 6, Some((3, 4)));
-        check(4, 16, Some((4, 12)));
-        check(4, 64, Some((4, 32)));
-        check(64, 64, Some((36, 4)));
+        check(4, 4, Some((2, 4, 0)));
+        check(4, 6, Some((3, 4, 0)));
+        check(4, 16, Some((4, 12, 0)));
+        check(4, 33, Some((4, 20, 3)));
+        check(4, 64, Some((4, 20, 3)));
+        check(64, 64, Some((36, 4, 0)));
     }
 }

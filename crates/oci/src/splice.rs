@@ -5,14 +5,16 @@
 
 use std::ops::Range;
 
-use crate::Digest;
 use crate::buffer::{Buffer, Copy, Sink};
 use crate::compress::{Deflate, PIECE};
 use crate::deflate::{self, Previous};
 use crate::inflate::Inflate;
 use crate::layer::{EncodeError, Mismatch};
 use crate::members::Member;
+use crate::seam::{Scanned, Seams};
 use crate::tar::{self, BLOCK, TRAILER};
+use crate::verify::Verify;
+use crate::{Content, Digest};
 
 /// Encodes runs of members, one after the other. Everything of fixed size is kept between runs.
 pub(crate) struct Splicer<S> {
@@ -32,6 +34,8 @@ pub(crate) struct Splicer<S> {
     pub(crate) piece: Box<[u8]>,
     headers: Vec<u8>,
     pub(crate) packed: Vec<u8>,
+    /// Those of the file at hand, where they are wanted.
+    pub(crate) seams: Option<Seams>,
 }
 
 /// What is known after a run besides its bytes.
@@ -57,6 +61,7 @@ impl<S: Sink> Splicer<S> {
             piece: vec![0; PIECE].into(),
             headers: Vec::new(),
             packed: Vec::new(),
+            seams: None,
         }
     }
 
@@ -83,11 +88,56 @@ impl<S: Sink> Splicer<S> {
             self.headers.extend_from_slice(&TRAILER);
             self.put_headers(None)?;
         }
+        self.end_run()
+    }
+
+    /// Encodes a stretch of a long file; the first one with the file's header.
+    pub(crate) fn stretch(
+        &mut self,
+        members: &[Member<'_>],
+        scanned: &Scanned,
+        number: usize,
+    ) -> Result<Run, EncodeError> {
+        let member = &members[scanned.member];
+        let before = scanned.member.checked_sub(1).map(|index| &members[index]);
+        if number == 0 {
+            self.header(before, member)?;
+            self.mismatches.extend_from_slice(&scanned.mismatches);
+        }
+        if let Some(Content::Archived(archived)) = member.content {
+            let mut verify = Verify::new(None);
+            self.deflated(member, archived, scanned.stretch(number), &mut verify)?;
+            self.crc.combine(&verify.finish().0);
+        }
+        self.end_run()
+    }
+
+    fn end_run(&mut self) -> Result<Run, EncodeError> {
         self.flush_tar()?;
         self.flush_blob()?;
         Ok(Run {
             crc: std::mem::take(&mut self.crc),
             mismatches: std::mem::take(&mut self.mismatches),
+        })
+    }
+
+    /// Checks a long file, and finds its seams.
+    pub(crate) fn scan(
+        &mut self,
+        members: &[Member<'_>],
+        member: usize,
+    ) -> Result<Scanned, EncodeError> {
+        self.seams = Some(Seams::new(members[member].header.size));
+        let done = self.body(&members[member]);
+        let seams = self.seams.take().map_or_else(Vec::new, |it| it.found);
+        let mismatches = std::mem::take(&mut self.mismatches);
+        self.tar.clear();
+        self.blob.clear();
+        self.crc.reset();
+        done.map(|()| Scanned {
+            member,
+            seams,
+            mismatches,
         })
     }
 

@@ -228,6 +228,25 @@ fn the_number_of_threads_reaches_no_byte() {
     check(&tree);
 }
 
+#[test]
+fn long_files_are_the_same_in_stretches() {
+    let data = sample(17 << 20);
+    let mut pack = Pack::new();
+    // First what threads work on while they look ahead, and a long file before that is worth it.
+    pack.deflated(&deflated(&data, 1, 1), &data);
+    pack.stored(&data[..6 << 20]);
+    for (level, flushes) in [(1, 1), (6, 3), (9, 1), (6, 5000), (0, 1)] {
+        pack.deflated(&deflated(&data, level, flushes), &data);
+        pack.stored(&data[..100_000]);
+    }
+    // One block, which has no seam.
+    pack.deflated(&fixed(&data), &data);
+    let mut tree = pack.tree();
+    let last = Entry::file(pack.contents().swap_remove(4), true, &origin());
+    tree.insert(path("~"), last).unwrap();
+    check(&tree);
+}
+
 fn golden_tree() -> Tree {
     let mut pack = Pack::new();
     for data in [&b"one"[..], b"two and more of it", &[0xff; 700]] {

@@ -3,7 +3,11 @@
 
 mod common;
 
+use std::io::Write as _;
+
 use common::{Pack, fixed, origin, path, tree_of};
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
 use oci::{
     BodyFault, Checksum, Content, EncodeError, Entry, Kind, OnMismatch, Options, Output, Source,
     SpliceMap, Tree,
@@ -46,6 +50,60 @@ fn error(tree: &Tree) -> String {
     };
     assert_eq!(chain(&error), chain(&run(3)));
     chain(&error)
+}
+
+/// What is wrong with the second of two long files, of which the first may have the same fault.
+#[track_caller]
+fn long_fault(change: impl Fn(&mut Pack, usize)) -> String {
+    let data: Vec<u8> = (0..17_u32 << 20)
+        .map(|n| (n.wrapping_mul(n) >> 9) as u8)
+        .collect();
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&data).unwrap();
+    let stream = encoder.finish().unwrap();
+    let mut pack = Pack::new();
+    pack.stored(&data[..7 << 20]);
+    pack.deflated(&stream, &data);
+    pack.deflated(&stream, &data);
+    pack.bytes.extend_from_slice(&[0; 10]);
+    change(&mut pack, 2);
+    let second = error(&pack.tree());
+    change(&mut pack, 1);
+    let first = error(&pack.tree());
+    assert_eq!(first.replace("/1 ", "/2 "), second);
+    second
+}
+
+#[test]
+fn long_files_are_refused_in_their_turn() {
+    let check = |change: &dyn Fn(&mut Pack, usize), expect: &str| {
+        let found = long_fault(change);
+        let (place, found) = found.split_once(": ").unwrap();
+        assert_eq!(place, "cannot take /2 from test-1.0.whl");
+        assert!(found.starts_with(expect), "{found}");
+    };
+    check(&|pack, n| pack.bodies[n].crc32 ^= 1, "its CRC-32 is");
+    check(
+        &|pack, n| pack.bodies[n].length += 3,
+        "its deflate stream ends 3 bytes before",
+    );
+    check(
+        &|pack, n| pack.bodies[n].length /= 2,
+        "its deflate stream is longer than",
+    );
+    check(
+        &|pack, n| pack.bodies[n].uncompressed_size -= 1,
+        "it is larger than the 17825791 bytes",
+    );
+    check(
+        &|pack, n| pack.bodies[n].uncompressed_size += 1,
+        "it has 17825792 bytes, but the archive says",
+    );
+    let other = Checksum::Sha256([7; 32]);
+    check(
+        &|pack, n| pack.bodies[n].checksum = Some((other, OnMismatch::Fail)),
+        "its checksum is",
+    );
 }
 
 /// The error and its sources, as programs print them.
@@ -111,7 +169,7 @@ fn a_bomb_is_cut_off_at_its_declared_size() {
             Ok(())
         }
     }
-    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
     std::io::copy(
         &mut std::io::Read::take(std::io::repeat(0), 64 << 20),
         &mut encoder,

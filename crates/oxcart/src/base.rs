@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use oci::layer::Layer;
 use oci::{Descriptor, Digest, MediaType, Platform};
 use oci_spec::image::ImageManifest;
-use registry::BlobReader;
+use registry::{BlobReader, Repository};
 use resolve::InstalledPackage;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -23,7 +23,7 @@ use crate::place::{Document, Kind, Location, Place, nested, sha256};
 use crate::progress::Progress;
 use crate::project::{Dependencies, Project};
 use crate::registries::Registries;
-use crate::store::Store;
+use crate::store::{Store, Use};
 use crate::system;
 
 /// Layers that are looked into at a time.
@@ -260,18 +260,11 @@ impl Bases<'_> {
     }
 
     async fn fetch_layer(&self, place: &Place, layer: &Layer) -> anyhow::Result<()> {
-        let mut blob = self.store.new_blob()?;
-        let mut reader = reader(place, &layer.digest, layer.size).await?;
-        let (blob, copied) = tokio::task::spawn_blocking(move || {
-            let copied = io::copy(&mut reader, &mut blob);
-            (blob, copied)
-        })
-        .await?;
-        copied?;
-        let (found, size) = blob.keep()?;
+        let reader = reader(place, &layer.digest, layer.size).await?;
+        let found = keep(self.store, layer, reader).await?;
         if found != layer.digest {
             return Err(Failure::new(format!(
-                "{place} gives {size} bytes with digest {found} for {} with {}",
+                "{place} gives {found} for {} with {} bytes",
                 layer.digest, layer.size
             ))
             .hint("the base is damaged where it lies: get it again")
@@ -437,16 +430,54 @@ pub(crate) async fn reader(
 ) -> anyhow::Result<Box<dyn Read + Send>> {
     match place.blob(digest)? {
         crate::place::Bytes::Disk(blob) => Ok(Box::new(blob.reader())),
-        crate::place::Bytes::Registry(repository) => {
-            let mut blob = repository.blob(digest, size).await?;
-            let (sender, receiver) = mpsc::channel(AHEAD);
-            tokio::spawn(async move { pump(&mut blob, &sender).await });
-            Ok(Box::new(Received {
-                receiver,
-                chunk: bytes::Bytes::new(),
-            }))
-        }
+        crate::place::Bytes::Registry(repository) => pulled(repository, digest, size).await,
     }
+}
+
+async fn pulled(
+    repository: &Repository,
+    digest: &Digest,
+    size: u64,
+) -> anyhow::Result<Box<dyn Read + Send>> {
+    let mut blob = repository.blob(digest, size).await?;
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    tokio::spawn(async move { pump(&mut blob, &sender).await });
+    Ok(Box::new(Received {
+        receiver,
+        chunk: bytes::Bytes::new(),
+    }))
+}
+
+/// Has a layer in the store that `repository` has.
+pub(crate) async fn pull(
+    store: &Store,
+    repository: &Repository,
+    layer: &Layer,
+) -> anyhow::Result<()> {
+    let reader = pulled(repository, &layer.digest, layer.size).await?;
+    let found = keep(store, layer, reader).await?;
+    anyhow::ensure!(
+        found == layer.digest,
+        "it gives {found} for {}",
+        layer.digest
+    );
+    Ok(())
+}
+
+/// Keeps what `reader` gives if it is the layer's blob. Returns the digest that it has.
+async fn keep(
+    store: &Store,
+    layer: &Layer,
+    mut reader: Box<dyn Read + Send>,
+) -> anyhow::Result<Digest> {
+    let mut blob = store.new_blob(Use::Layers)?;
+    let (blob, copied) = tokio::task::spawn_blocking(move || {
+        let copied = io::copy(&mut reader, &mut blob);
+        (blob, copied)
+    })
+    .await?;
+    copied?;
+    Ok(blob.keep_if(&layer.digest)?)
 }
 
 type Chunk = Result<bytes::Bytes, registry::Error>;

@@ -132,7 +132,7 @@ pub(crate) struct Supplies<'a> {
     pub(crate) fetcher: &'a Fetcher,
     /// What the lock states of layers.
     pub(crate) stated: &'a Stated,
-    /// Where layers may be that are not here, for an image that is pushed and written nowhere else.
+    /// Where layers may be that are not here.
     pub(crate) remote: Option<&'a Remote<'a>>,
     /// Where the image is to be pushed.
     pub(crate) target: Option<&'a Target>,
@@ -156,7 +156,8 @@ pub(crate) fn build(
         options.cache,
     );
     if let Some(remote) = supplies.remote {
-        let found = found(workshop, remote, jobs.iter().flatten(), &layers, supplies);
+        let jobs = jobs.iter().flatten();
+        let found = found(workshop, remote, jobs, &layers, supplies, options.blobs);
         layers.extend(found?);
     }
     let of_bases = base_downloads(workshop, plans, options.blobs);
@@ -411,13 +412,14 @@ fn known<'a>(
 }
 
 /// Of the layers that would need something fetched, and whose digests are known or stated, those that a
-/// registry has.
+/// registry has. To be written here, they are pulled.
 fn found<'a>(
     workshop: &Workshop<'_>,
     remote: &Remote<'_>,
     jobs: impl Iterator<Item = &'a Job>,
     known: &Layers,
     supplies: Supplies<'_>,
+    blobs: Blobs,
 ) -> anyhow::Result<Layers> {
     let record = |job: &Job| match known.get(&job.key) {
         Some(had) if had.record.kept == Kept::Blob || workshop.has_sources(job) => None,
@@ -432,6 +434,16 @@ fn found<'a>(
         .filter_map(|job| Some((job.key, record(job)?)))
         .collect();
     let asked = wanted.values().map(|record| record.layer.clone()).collect();
+    if blobs == Blobs::Written {
+        let pulled = supplies.fetcher.wait(remote.pull(workshop.store, asked))?;
+        let had = |(key, record): (Digest, LayerRecord)| {
+            let kept = Kept::Blob;
+            let is_here = pulled.contains(&record.layer.digest);
+            let record = LayerRecord { kept, ..record };
+            is_here.then(|| (key, Had::here(record, LayerState::Copied)))
+        };
+        return Ok(wanted.into_iter().filter_map(had).collect());
+    }
     let homes = supplies.fetcher.wait(remote.find(asked))?;
     let had = |(key, record): (Digest, LayerRecord)| {
         let home = homes.get(&record.layer.digest)?.clone();

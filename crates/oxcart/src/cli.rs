@@ -159,7 +159,7 @@ pub(crate) struct BuildArgs {
     pub(crate) tags: Vec<String>,
     /// A repository that may have layers of the image, besides the configuration's cache-from; may be
     /// given again
-    #[arg(long, value_name = "REPOSITORY", requires = "push")]
+    #[arg(long, value_name = "REPOSITORY")]
     pub(crate) cache_from: Vec<String>,
     /// Fail where the lock is missing or stale or states other layers, instead of writing it
     #[arg(long)]
@@ -176,6 +176,10 @@ pub(crate) struct BuildArgs {
     /// Threads that build layers [default: one for each core]
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<std::num::NonZeroUsize>,
+    /// Keep nothing: everything lies in a temporary directory (TMPDIR), from which a wheel goes as soon as
+    /// its layers are pushed or written
+    #[arg(long)]
+    pub(crate) no_store: bool,
     /// Memory for the buffers that layers are built in, as in 32M or 1G [default: 64M]
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_memory: Option<MaxMemory>,

@@ -1,6 +1,6 @@
 //! The one place that may ask what time it is, and the times that go into images instead.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::diagnostics::Failure;
 
@@ -24,4 +24,17 @@ pub(crate) fn source_date() -> Result<u64, Failure> {
         Failure::new(format!("SOURCE_DATE_EPOCH is `{text}`"))
             .hint("set it to a whole number of seconds since 1970, or unset it")
     })
+}
+
+/// The span of time that the environment variable `name` has in seconds, else `default` seconds. `hint` says what
+/// it is.
+pub(crate) fn stated(name: &str, default: u64, hint: &str) -> Result<Duration, Failure> {
+    let Some(text) = std::env::var_os(name) else {
+        return Ok(Duration::from_secs(default));
+    };
+    let text = text.to_string_lossy();
+    match text.parse() {
+        Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
+        _ => Err(Failure::new(format!("{name} is `{text}`")).hint(hint)),
+    }
 }

@@ -10,7 +10,7 @@ use deb::{
     Reason, Release, SolveError, Universe, UnpackOptions, Usr,
 };
 use futures::future::try_join_all;
-use oci::{Digest, Platform, Tree};
+use oci::{Content, Digest, Kind, Platform, Tree};
 
 use crate::archives::{Distribution, Mirrors, Suite};
 use crate::clock;
@@ -21,7 +21,7 @@ use crate::lock::{
 };
 use crate::progress::Progress;
 use crate::project::{Base, Project};
-use crate::store::Store;
+use crate::store::{Store, Use};
 use crate::system;
 
 /// What one platform gets of Debian.
@@ -449,6 +449,18 @@ pub(crate) enum Below {
     Image(Box<LockedImage>),
 }
 
+/// Bytes of the temporary files that the files of `tree` lie in.
+pub(crate) fn spooled(tree: &Tree) -> u64 {
+    let sources: BTreeMap<_, _> = tree
+        .iter()
+        .filter_map(|(_, entry)| match &entry.kind {
+            Kind::File(Content::File { source, .. }) => Some((source.name(), source.size())),
+            _ => None,
+        })
+        .collect();
+    sources.values().sum()
+}
+
 /// The files of `debs`, which are in the store, as one layer; and what its packages' scripts would
 /// have done besides. They are put on `below`.
 pub(crate) fn tree(
@@ -457,7 +469,8 @@ pub(crate) fn tree(
     debs: &[LockedDeb],
     below: &Below,
 ) -> anyhow::Result<(Tree, Vec<String>)> {
-    let unpack = |debs: &[LockedDeb], usr: Usr| {
+    let mut held = store.disk().hold(Use::Spooled, 0);
+    let mut unpack = |debs: &[LockedDeb], usr: Usr| {
         let options = UnpackOptions {
             keep_docs: project.debian.keep_docs,
             usr,
@@ -466,7 +479,9 @@ pub(crate) fn tree(
         debs.iter()
             .map(|locked| {
                 let source = store.checked_source(&locked.sha256.0, locked.file_name())?;
-                Ok(Deb::open(source)?.unpack(&store.spool(), &options)?)
+                let unpacked = Deb::open(source)?.unpack(&store.spool(), &options)?;
+                held.grow(spooled(&unpacked.tree));
+                Ok(unpacked)
             })
             .collect::<anyhow::Result<Vec<_>>>()
     };

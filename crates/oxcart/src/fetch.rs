@@ -19,12 +19,13 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use url::Url;
 
+use crate::clock;
 use crate::credentials::Credentials;
 use crate::diagnostics::{Failure, IoContext};
 use crate::netrc::Netrc;
 use crate::progress::Progress;
 use crate::project::Project;
-use crate::store::Store;
+use crate::store::{Held, Store, Use};
 use crate::vendor::{self, Vendored};
 
 /// How long a server may say nothing, in seconds, where `OXCART_HTTP_TIMEOUT` does not say otherwise.
@@ -314,7 +315,8 @@ impl Fetcher {
             let _ = std::fs::remove_file(&path);
             return Ok(digest);
         }
-        let mut partial = Partial::resume(file, &path, download.digest.is_some())?;
+        let held = self.store.disk().hold(Use::of_download(&download.name), 0);
+        let mut partial = Partial::resume(file, &path, download.digest.is_some(), held)?;
         bar.inc(partial.length);
         let mut attempt = 1;
         let mut url = &download.url;
@@ -351,7 +353,7 @@ impl Fetcher {
                 }
                 _ => {
                     partial.file.sync_all().at("write", &path)?;
-                    self.store.adopt(&path, &found)?;
+                    self.store.adopt(&path, &found, partial.held)?;
                     self.progress.detail(&format!("fetched {}", download.name));
                     return Ok(found);
                 }
@@ -391,7 +393,7 @@ impl Fetcher {
 
     fn copy(&self, download: &Download, path: &Path) -> Result<Digest, Failure> {
         let mut file = File::open(path).at("read", path)?;
-        let mut blob = self.store.new_blob()?;
+        let mut blob = self.store.new_blob(Use::of_download(&download.name))?;
         io::copy(&mut file, &mut blob).at("copy", path)?;
         let (found, _) = blob.keep()?;
         match download.digest {
@@ -402,15 +404,11 @@ impl Fetcher {
 }
 
 fn patience() -> Result<Duration, Failure> {
-    let Some(text) = std::env::var_os("OXCART_HTTP_TIMEOUT") else {
-        return Ok(Duration::from_secs(PATIENCE));
-    };
-    let text = text.to_string_lossy();
-    match text.parse() {
-        Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
-        _ => Err(Failure::new(format!("OXCART_HTTP_TIMEOUT is `{text}`"))
-            .hint("it is the number of seconds after which a silent server is given up: 30 by default")),
-    }
+    clock::stated(
+        "OXCART_HTTP_TIMEOUT",
+        PATIENCE,
+        "it is the number of seconds after which a silent server is given up: 30 by default",
+    )
 }
 
 /// The credentials in the URLs of the configuration, then those in the files that it names.
@@ -464,22 +462,30 @@ struct Partial<'a> {
     length: u64,
     /// Whether some of it comes from an earlier run.
     resumed: bool,
+    held: Held,
 }
 
 impl<'a> Partial<'a> {
     /// Takes up what is in `file`; only with a digest to check it by is that of use.
-    fn resume(mut file: File, path: &'a Path, checked: bool) -> Result<Self, Failure> {
+    fn resume(
+        mut file: File,
+        path: &'a Path,
+        checked: bool,
+        mut held: Held,
+    ) -> Result<Self, Failure> {
         if !checked {
             file.set_len(0).at("write", path)?;
         }
         let mut hasher = HashingWriter::new(io::sink());
         let length = io::copy(&mut file, &mut hasher).at("read", path)?;
+        held.grow(length);
         Ok(Self {
             file,
             path,
             hasher,
             length,
             resumed: length > 0,
+            held,
         })
     }
 
@@ -487,6 +493,7 @@ impl<'a> Partial<'a> {
         self.file.set_len(0).at("write", self.path)?;
         self.file.seek(SeekFrom::Start(0)).at("write", self.path)?;
         (self.hasher, self.length, self.resumed) = (HashingWriter::new(io::sink()), 0, false);
+        self.held.clear();
         Ok(())
     }
 
@@ -494,6 +501,7 @@ impl<'a> Partial<'a> {
         self.file.write_all(chunk).at("write", self.path)?;
         self.hasher.write_all(chunk).at("hash", self.path)?;
         self.length += chunk.len() as u64;
+        self.held.grow(chunk.len() as u64);
         Ok(())
     }
 

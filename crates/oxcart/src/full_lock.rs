@@ -68,7 +68,7 @@ impl LockedLayer {
 
 fn members(job: &Job) -> Vec<String> {
     match &job.step {
-        Step::Wheels(_) => job.step.members(),
+        Step::Wheels(_) | Step::Part(..) => job.step.members(),
         Step::Debian(..) | Step::Skeleton | Step::Project(..) | Step::App(_) => Vec::new(),
     }
 }

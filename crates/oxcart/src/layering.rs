@@ -1,13 +1,15 @@
 //! Which wheels share a layer.
 //!
-//! A wheel of 1 MiB or more is a layer of its own. The rest fall into bins by a hash of their name, so
-//! that an upgrade of one disturbs one bin. Where the budget is too small for that, the largest wheels
-//! keep their own layers. Nothing from outside (no popularity, no history) takes part: it would change
-//! digests.
+//! A wheel of 1 MiB or more is a layer of its own, or several above 512 MiB. The rest fall into bins by a
+//! hash of their name, so that an upgrade of one disturbs one bin. Where the budget is too small for that,
+//! the largest wheels keep their own layers. Nothing from outside (no popularity, no history) takes part:
+//! it would change digests.
 
 use oci::Digest;
 
 use crate::lock::LockedWheel;
+use crate::parts::{self, Part};
+use crate::plan::Step;
 
 /// Wheels from this size on have a layer of their own: 1 MiB.
 const LARGE: u64 = 1 << 20;
@@ -16,28 +18,49 @@ const BINS: usize = 8;
 
 /// Distributes `wheels` over at most `budget` layers (at least 1): the large ones in the order of
 /// their names, then the bins; wheels of a bin in the order of their names.
-pub(crate) fn distribute(wheels: &[LockedWheel], budget: usize) -> Vec<Vec<LockedWheel>> {
+pub(crate) fn distribute(wheels: &[LockedWheel], budget: usize) -> Vec<Step> {
     let mut wheels = wheels.to_vec();
     wheels.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.name.cmp(&b.name)));
     let fits = wheels.len() <= budget && wheels.iter().all(|wheel| wheel.size >= LARGE);
     let bins = BINS.min(budget);
-    let own = if fits { wheels.len() } else { budget - bins };
-    let own = wheels
-        .iter()
-        .take(own)
-        .take_while(|wheel| wheel.size >= LARGE)
-        .count();
-    let mut small = wheels.split_off(own);
-    wheels.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut room = if fits { budget } else { budget - bins };
+    let mut own = Vec::new();
+    let mut small = Vec::new();
+    let mut others = wheels.len();
+    for wheel in wheels {
+        others -= 1;
+        // Where all have layers of their own, parts may take none of the others'.
+        let free = if fits { room - others } else { room };
+        if wheel.size < LARGE || free == 0 {
+            small.push(wheel);
+            continue;
+        }
+        let parts = wheel.size.div_ceil(parts::LIMIT);
+        let parts = usize::try_from(parts).map_or(free, |it| it.min(free));
+        room -= parts;
+        own.push((wheel, parts));
+    }
+    own.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
     small.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut layers: Vec<_> = wheels.into_iter().map(|wheel| vec![wheel]).collect();
+    let mut layers: Vec<_> = own.into_iter().flat_map(|it| steps(it.0, it.1)).collect();
     let mut binned = vec![Vec::new(); bins];
     for wheel in small {
         let bin = usize::from(Digest::of(wheel.name.as_bytes()).as_bytes()[0]) % bins;
         binned[bin].push(wheel);
     }
-    layers.extend(binned.into_iter().filter(|bin| !bin.is_empty()));
+    let bins = binned.into_iter().filter(|bin| !bin.is_empty());
+    layers.extend(bins.map(Step::Wheels));
     layers
+}
+
+/// The layers of one wheel.
+fn steps(wheel: LockedWheel, parts: usize) -> Vec<Step> {
+    if parts == 1 {
+        return vec![Step::Wheels(vec![wheel])];
+    }
+    let part = |number| Part { number, of: parts };
+    let step = |number| Step::Part(Box::new(wheel.clone()), part(number));
+    (1..=parts).map(step).collect()
 }
 
 #[cfg(test)]
@@ -61,10 +84,10 @@ mod tests {
             .collect()
     }
 
-    fn names(layers: &[Vec<LockedWheel>]) -> Vec<Vec<&str>> {
+    fn names(layers: &[Step]) -> Vec<Vec<&str>> {
         layers
             .iter()
-            .map(|layer| layer.iter().map(|wheel| wheel.name.as_str()).collect())
+            .map(|layer| layer.wheels().iter().map(|it| it.name.as_str()).collect())
             .collect()
     }
 
@@ -88,7 +111,11 @@ mod tests {
         assert_eq!(before.len(), 8);
         many[17].1 = 5000;
         let after = distribute(&wheels(&many), 60);
-        let changed = before.iter().zip(&after).filter(|(a, b)| a != b).count();
+        let changed = before
+            .iter()
+            .zip(&after)
+            .filter(|(a, b)| a.wheels() != b.wheels())
+            .count();
         assert_eq!((changed, names(&before)), (1, names(&after)));
     }
 
@@ -104,14 +131,62 @@ mod tests {
         for budget in [1, 5, 9, 20, 39, 40, 60] {
             let layers = distribute(&wheels(&many), budget);
             assert!(layers.len() <= budget, "{budget}: {}", layers.len());
-            assert_eq!(layers.iter().map(Vec::len).sum::<usize>(), 40);
+            assert_eq!(names(&layers).iter().map(Vec::len).sum::<usize>(), 40);
         }
         let layers = distribute(&wheels(&many), 20);
-        assert!(
-            layers
-                .iter()
-                .any(|layer| layer.len() == 1 && layer[0].name == "p39")
+        assert!(names(&layers).contains(&vec!["p39"]));
+    }
+
+    fn members(layers: &[Step]) -> Vec<String> {
+        layers.iter().flat_map(Step::members).collect()
+    }
+
+    #[test]
+    fn wheels_above_the_limit_have_several_layers() {
+        const LIMIT: u64 = parts::LIMIT;
+        let sizes = [("a", LIMIT), ("b", LIMIT + 1), ("c", LIMIT * 3), ("d", 1)];
+        let layers = distribute(&wheels(&sizes), 60);
+        assert_eq!(
+            members(&layers),
+            [
+                "a 1",
+                "b 1 (1 of 2)",
+                "b 1 (2 of 2)",
+                "c 1 (1 of 3)",
+                "c 1 (2 of 3)",
+                "c 1 (3 of 3)",
+                "d 1"
+            ]
         );
+        let bytes = layers.iter().filter_map(Step::fetched_bytes);
+        assert_eq!(bytes.sum::<u64>(), LIMIT * 5 + 2);
+    }
+
+    #[test]
+    fn parts_take_no_layer_that_is_another_wheels() {
+        const LIMIT: u64 = parts::LIMIT;
+        let large = wheels(&[("a", LIMIT * 9), ("b", LIMIT * 4), ("c", LARGE)]);
+        for (budget, layers) in [(1, 1), (3, 3), (4, 4), (8, 8), (14, 14), (15, 14)] {
+            let found = distribute(&large, budget);
+            assert_eq!(found.len(), layers, "{budget}: {:?}", members(&found));
+        }
+        assert_eq!(
+            members(&distribute(&large, 5)),
+            ["a 1 (1 of 3)", "a 1 (2 of 3)", "a 1 (3 of 3)", "b 1", "c 1"]
+        );
+        let mut mixed = large;
+        mixed.extend(wheels(&[("small", 5)]));
+        let found = members(&distribute(&mixed, 12));
+        assert_eq!(
+            found[..4],
+            [
+                "a 1 (1 of 4)",
+                "a 1 (2 of 4)",
+                "a 1 (3 of 4)",
+                "a 1 (4 of 4)"
+            ]
+        );
+        assert_eq!(found.len(), 7, "the rest is in bins: {found:?}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::listings;
 use crate::lock::{DebLayer, LockedDeb, LockedEnvironment, LockedWheel};
 use crate::plan::{Plan, Step};
 use crate::project::{App, Project, Record};
-use crate::store::{Kept, LayerRecord, NewBlob, Store};
+use crate::store::{Kept, LayerRecord, NewBlob, Store, Use};
 
 /// A layer to have: what it is made of, and the key that tells it from all others.
 #[derive(Debug, Clone)]
@@ -206,21 +206,25 @@ impl<'a> Drawing<'a> {
                     "on-image": plan.image.is_some(),
                 })
             }
-            Step::Wheels(_) | Step::Project(_, Some(_)) => {
+            Step::Wheels(_) | Step::Part(..) | Step::Project(_, Some(_)) => {
                 let wheels = step.wheels();
                 let warns = |it| policy(it, &self.record) == RecordPolicy::Warn;
                 let site_packages = self
                     .venv
                     .as_ref()
                     .map(|venv| venv.site_packages().to_string());
-                json!({
+                let mut inputs = json!({
                     "wheels": wheels
                         .iter()
                         .map(|it| json!([it.sha256, it.requested, warns(it)]))
                         .collect::<Vec<_>>(),
                     "prefix": plan.venv.as_str(),
                     "site-packages": site_packages,
-                })
+                });
+                if let Step::Part(_, part) = step {
+                    inputs["part"] = json!([part.number, part.of]);
+                }
+                inputs
             }
             Step::Project(own, None) => {
                 return Err(Failure::new(format!(
@@ -298,14 +302,19 @@ impl Workshop<'_> {
     /// Makes the layer of `job`, and writes its tar stream to `tar` on the way.
     fn encode(&self, job: &Job, options: &Options, tar: &mut dyn Write) -> anyhow::Result<Made> {
         let (tree, mut warnings) = self.tree(job)?;
+        let spooled = match &job.step {
+            Step::Debian(..) => debian::spooled(&tree),
+            _ => 0,
+        };
+        let _spooled = self.store.disk().hold(Use::Spooled, spooled);
         let is_spliced = matches!(
             job.step,
-            Step::Wheels(_) | Step::Project(..) | Step::Skeleton
+            Step::Wheels(_) | Step::Part(..) | Step::Project(..) | Step::Skeleton
         ) && self.project.encoder == Encoder::Splice;
         let mut map = is_spliced.then(SpliceMap::new);
         let mut blob = match map {
             Some(_) => None,
-            None => Some(self.store.new_blob()?),
+            None => Some(self.store.new_blob(Use::Layers)?),
         };
         let output = match (&mut map, &mut blob) {
             (Some(map), _) => Output::Map(map),
@@ -340,6 +349,10 @@ impl Workshop<'_> {
             Step::Debian(_, debs) => debian::tree(self.store, self.project, debs, &job.under),
             Step::Skeleton => Ok((skeleton(job)?, Vec::new())),
             Step::Wheels(_) | Step::Project(..) => self.wheels(job, job.step.wheels()),
+            Step::Part(wheel, part) => {
+                let (tree, warnings) = self.wheels(job, std::slice::from_ref(wheel))?;
+                Ok((part.of_tree(tree)?, warnings))
+            }
             Step::App(app) => Ok((app::tree(app, &job.files)?, Vec::new())),
         }
     }
@@ -393,8 +406,8 @@ impl Workshop<'_> {
         threads: NonZeroUsize,
     ) -> anyhow::Result<Vec<String>> {
         let layers = in_parallel(jobs, threads, |job| match &job.step {
-            Step::Wheels(_) | Step::Project(..) if self.has_sources(job) => {
-                Ok(identities(self.wheels(job, job.step.wheels())?.0))
+            Step::Wheels(_) | Step::Part(..) | Step::Project(..) if self.has_sources(job) => {
+                Ok(identities(self.tree(job)?.0))
             }
             _ => Ok(Vec::new()),
         })?;

@@ -153,13 +153,25 @@ pub(crate) async fn of_place(
             if let Some(listing) = known(store, &layer.diff_id, options) {
                 return Ok(listing);
             }
-            let reader: Box<dyn Read + Send> = match store.reader(&layer.digest) {
-                Some(file) => Box::new(file),
-                None => base::reader(&open()?, &layer.digest, layer.size).await?,
+            let read = async |reader: Box<dyn Read + Send>| {
+                let layer = layer.clone();
+                tokio::task::spawn_blocking(move || list_checked(&layer, reader, options)).await?
             };
-            let read = layer.clone();
-            let listing =
-                tokio::task::spawn_blocking(move || list_checked(&read, reader, options)).await?;
+            let stored = match store.reader(&layer.digest) {
+                Some(file) => Some(read(Box::new(file)).await),
+                None => None,
+            };
+            let listing = match stored {
+                Some(Err(_)) if !store.is_intact_now(&layer.digest).unwrap_or(false) => {
+                    store.remove_blob(&layer.digest)?;
+                    None
+                }
+                stored => stored,
+            };
+            let listing = match listing {
+                Some(listing) => listing,
+                None => read(base::reader(&open()?, &layer.digest, layer.size).await?).await,
+            };
             let listing = listing
                 .with_context(|| format!("layer {} of {name} cannot be read", layer.digest))?;
             keep(store, &layer.diff_id, listing, options)

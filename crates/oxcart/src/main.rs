@@ -37,6 +37,7 @@ mod metadata;
 mod netrc;
 mod notes;
 mod output;
+mod parts;
 mod pipe;
 mod place;
 mod plan;

@@ -10,10 +10,51 @@ use crate::diagnostics::Failure;
 use crate::layers::Job;
 use crate::lock::LockedImage;
 use crate::plan::{Plan, Step};
+use crate::progress::Progress;
 use crate::store::{Kept, Store};
 
+/// Whether damage in the store may have caused `error`, and some was found in what `plans` and their `jobs` use.
+/// It is removed then: what failed can be done again.
+pub(crate) fn is_mended<'a>(
+    error: &anyhow::Error,
+    store: &Store,
+    plans: &[Plan],
+    jobs: impl Iterator<Item = &'a Job>,
+    progress: &Progress,
+) -> bool {
+    let damaged = if may_be_damage(error) {
+        mend(store, plans, jobs).unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    tell(&damaged, progress);
+    !damaged.is_empty()
+}
+
+/// Removes what is damaged of blobs, given with what messages call them; returns whether any was.
+pub(crate) fn mend_blobs<'a>(
+    store: &Store,
+    blobs: impl Iterator<Item = (Digest, &'a str)>,
+    progress: &Progress,
+) -> Result<bool, Failure> {
+    let mut mending = Mending::new(store);
+    for (digest, name) in blobs {
+        mending.blob(&digest, || name.to_owned())?;
+    }
+    tell(&mending.removed, progress);
+    Ok(!mending.removed.is_empty())
+}
+
+fn tell(damaged: &[String], progress: &Progress) {
+    for name in damaged {
+        progress.warn(&format!(
+            "{name} is damaged in the store: it is removed, and had anew"
+        ));
+    }
+}
+
 /// Whether damage in the store may have caused `error`.
-pub(crate) fn may_be_damage(error: &anyhow::Error) -> bool {
+fn may_be_damage(error: &anyhow::Error) -> bool {
     // Of a registry's errors those about the bytes that go out; the rest are the registry's own.
     error
         .chain()
@@ -29,16 +70,12 @@ pub(crate) fn may_be_damage(error: &anyhow::Error) -> bool {
 }
 
 /// Removes everything damaged among what `plans` and their `jobs` use; returns what messages call it.
-pub(crate) fn mend<'a>(
+fn mend<'a>(
     store: &Store,
     plans: &[Plan],
     jobs: impl Iterator<Item = &'a Job>,
 ) -> Result<Vec<String>, Failure> {
-    let mut mending = Mending {
-        store,
-        looked_at: BTreeSet::new(),
-        removed: Vec::new(),
-    };
+    let mut mending = Mending::new(store);
     for image in plans.iter().filter_map(|plan| plan.image.as_ref()) {
         mending.base(image)?;
     }
@@ -54,7 +91,15 @@ struct Mending<'a> {
     removed: Vec<String>,
 }
 
-impl Mending<'_> {
+impl<'a> Mending<'a> {
+    fn new(store: &'a Store) -> Self {
+        Self {
+            store,
+            looked_at: BTreeSet::new(),
+            removed: Vec::new(),
+        }
+    }
+
     fn base(&mut self, image: &LockedImage) -> Result<(), Failure> {
         for layer in &image.layers {
             self.blob(&layer.digest, || {

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::build::Built;
 use crate::output;
+use crate::store::OnDisk;
 use crate::target::PushedImage;
 
 /// The document.
@@ -28,6 +29,10 @@ pub(crate) struct Metadata {
     pub(crate) seconds: Seconds,
     /// Bytes that the build added to the store.
     pub(crate) store_bytes_added: u64,
+    /// The most bytes of files of the build that lay in the store at a time, besides wheels.
+    pub(crate) peak_disk_bytes: u64,
+    /// What they were for.
+    pub(crate) peak_disk: OnDisk,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -143,6 +148,8 @@ impl Metadata {
             bytes_uploaded: 0,
             seconds: Seconds::default(),
             store_bytes_added: 0,
+            peak_disk_bytes: 0,
+            peak_disk: OnDisk::default(),
             warnings: Vec::new(),
         }
     }

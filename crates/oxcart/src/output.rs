@@ -118,6 +118,7 @@ fn layout(
         writer.put_blob(&layer.digest, layer.size, |out| {
             blob(layer, *made, store, out)
         })?;
+        store.done_with(&layer.digest);
         Ok(())
     })?;
     for built in &image.built.images {
@@ -167,6 +168,7 @@ fn blobs(
         writer.put_blob(&layer.digest, layer.size, |out| {
             blob(layer, made, store, out)
         })?;
+        store.done_with(&layer.digest);
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::lock::{
     DebLayer, LockedDeb, LockedEnvironment, LockedImage, LockedPlatform, LockedProject,
     LockedPython, LockedWheel,
 };
+use crate::parts::Part;
 use crate::project::{App, Base, Project};
 
 /// Where programs are looked for below the virtual environment's: Debian's own default.
@@ -45,6 +46,8 @@ pub(crate) enum Step {
     Skeleton,
     /// One large wheel, or several small ones.
     Wheels(Vec<LockedWheel>),
+    /// Some of the files of a wheel that has several layers.
+    Part(Box<LockedWheel>, Part),
     /// The project's own wheel, which is built with the image: none as long as it is not.
     Project(LockedProject, Option<Box<LockedWheel>>),
     /// Files of the project.
@@ -90,11 +93,7 @@ impl Plan {
                 "{taken} are taken: {of_base} by the base image, {apps} by [[app]] tables; 127 is the most"
             ))
         })?;
-        steps.extend(
-            layering::distribute(&locked.wheels, budget)
-                .into_iter()
-                .map(Step::Wheels),
-        );
+        steps.extend(layering::distribute(&locked.wheels, budget));
         // Above all that is shared: its sources change most often.
         let own = locked.project.iter().cloned();
         steps.extend(own.map(|own| Step::Project(own, None)));
@@ -154,7 +153,7 @@ impl Step {
             Self::Debian(DebLayer::Base, _) => "base",
             Self::Debian(DebLayer::System, _) => "system",
             Self::Skeleton => "venv",
-            Self::Wheels(_) | Self::Project(..) => "wheel",
+            Self::Wheels(_) | Self::Part(..) | Self::Project(..) => "wheel",
             Self::App(_) => "app",
         }
     }
@@ -168,6 +167,7 @@ impl Step {
     pub(crate) fn wheels(&self) -> &[LockedWheel] {
         match self {
             Self::Wheels(wheels) => wheels,
+            Self::Part(wheel, _) => std::slice::from_ref(wheel),
             Self::Project(_, wheel) => wheel.as_deref().map_or(&[], std::slice::from_ref),
             Self::Debian(..) | Self::Skeleton | Self::App(_) => &[],
         }
@@ -186,6 +186,7 @@ impl Step {
                 .iter()
                 .map(|it| format!("{} {}", it.name, it.version))
                 .collect(),
+            Self::Part(it, part) => vec![format!("{} {} ({part})", it.name, it.version)],
             Self::Project(own, None) => vec![own.name.clone()],
             Self::App(app) => vec![app.source.display().to_string()],
         }
@@ -208,6 +209,7 @@ impl Step {
         match self {
             Self::Debian(_, debs) => Some(debs.iter().map(|deb| deb.size).sum()),
             Self::Wheels(wheels) => Some(wheels.iter().map(|wheel| wheel.size).sum()),
+            Self::Part(wheel, part) => Some(part.share(wheel.size)),
             Self::Skeleton | Self::Project(..) | Self::App(_) => None,
         }
     }

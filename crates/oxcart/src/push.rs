@@ -155,6 +155,7 @@ impl Shipment {
         let pushed: Vec<_> = stream::iter(missing)
             .map(|freight| async move {
                 let pushed = freight.push(repository, &self.caches, bases.store).await?;
+                bases.store.done_with(&freight.digest);
                 Ok::<_, anyhow::Error>((freight.digest, pushed))
             })
             .buffer_unordered(PARALLEL)
@@ -168,6 +169,7 @@ impl Shipment {
         }))
         .await?;
         for digest in delivered.blobs.keys() {
+            bases.store.done_with(digest);
             bases
                 .store
                 .note_home(repository.registry(), digest, repository.path());

@@ -1,5 +1,5 @@
 //! Layers that a lock states, looked for in registries before anything is fetched to build them: in the
-//! repository that is pushed to, then in those of `cache-from`.
+//! repository that is pushed to alone, where one is, then in those of `cache-from`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -9,18 +9,24 @@ use oci::Digest;
 use oci::layer::Layer;
 use registry::{Pushed, Reference, Repository};
 
+use crate::base;
 use crate::diagnostics::Failure;
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::registries::Registries;
+use crate::store::Store;
 use crate::target::Target;
 
 /// Layers that are asked about at a time.
 const QUESTIONS: usize = 16;
 
+/// Layers that are pulled at a time.
+const PULLS: usize = 4;
+
 /// Where layers may be that are not here.
 pub(crate) struct Remote<'a> {
-    target: &'a Target,
+    target: Option<&'a Target>,
+    caches: &'a [Repository],
     /// Caches that did not answer: they are asked once.
     silent: Mutex<BTreeSet<String>>,
     progress: &'a Progress,
@@ -64,9 +70,14 @@ pub(crate) fn caches(
 }
 
 impl<'a> Remote<'a> {
-    pub(crate) fn new(target: &'a Target, progress: &'a Progress) -> Self {
+    pub(crate) fn new(
+        target: Option<&'a Target>,
+        caches: &'a [Repository],
+        progress: &'a Progress,
+    ) -> Self {
         Self {
             target,
+            caches,
             silent: Mutex::default(),
             progress,
         }
@@ -75,7 +86,10 @@ impl<'a> Remote<'a> {
     /// Where each of `layers` is. Those in `target` or mounted there are there for good; those that
     /// are nowhere are left out.
     pub(crate) async fn find(&self, layers: Vec<Layer>) -> anyhow::Result<BTreeMap<Digest, Home>> {
-        let there = self.target.ready().await?;
+        let there = match self.target {
+            Some(target) => target.ready().await?,
+            None => &BTreeSet::new(),
+        };
         stream::iter(layers)
             .map(|layer| async move {
                 let home = if there.contains(&layer.digest) {
@@ -91,17 +105,50 @@ impl<'a> Remote<'a> {
             .await
     }
 
+    /// Has those of `layers` in the store that a cache has; returns which these are.
+    pub(crate) async fn pull(
+        &self,
+        store: &Store,
+        layers: Vec<Layer>,
+    ) -> Result<BTreeSet<Digest>, registry::Error> {
+        let pull = async |layer: Layer| {
+            // Nothing else vouches for it: there is no record of such a layer.
+            if store.has_blob(&layer.digest) && store.is_intact(&layer.digest).unwrap_or(false) {
+                return Ok(Some(layer.digest));
+            }
+            let Some(Home::Other(cache)) = self.look(&layer).await? else {
+                return Ok(None);
+            };
+            let pulled = base::pull(store, &cache, &layer).await;
+            if let Err(error) = &pulled {
+                let (name, why) = (cache.name(), crate::diagnostics::chain(&**error));
+                self.progress
+                    .warn(&format!("cache-from {name} does not give a layer: {why}"));
+            }
+            Ok(pulled.is_ok().then_some(layer.digest))
+        };
+        stream::iter(layers)
+            .map(pull)
+            .buffer_unordered(PULLS)
+            .try_filter_map(|found| async move { Ok(found) })
+            .try_collect()
+            .await
+    }
+
     async fn look(&self, layer: &Layer) -> Result<Option<Home>, registry::Error> {
         let Layer { digest, size, .. } = layer;
-        let target = &self.target.repository;
-        if target.has_blob(digest).await? == Some(*size) {
+        let target = self.target.map(|it| &it.repository);
+        if let Some(target) = target
+            && target.has_blob(digest).await? == Some(*size)
+        {
             return Ok(Some(Home::Target(Pushed::Present)));
         }
-        for cache in &self.target.caches {
+        for cache in self.caches {
             if !self.has(cache, layer).await {
                 continue;
             }
-            if cache.registry() == target.registry()
+            if let Some(target) = target
+                && cache.registry() == target.registry()
                 && target.mount_blob(digest, cache.path()).await?
             {
                 let from = cache.path().to_owned();

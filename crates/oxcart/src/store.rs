@@ -3,6 +3,8 @@
 //! Every file is written to `spool/` and renamed to its place; what does not show by itself that it is
 //! whole is synced before, so that a file that has its name is whole.
 
+mod disk;
+mod passing;
 mod records;
 
 use std::collections::BTreeSet;
@@ -18,6 +20,7 @@ use oci::{DiffId, Digest, HashingWriter, Source};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
+pub(crate) use disk::{Disk, Held, OnDisk, Use};
 pub(crate) use records::{Kept, LayerRecord};
 
 use crate::clock;
@@ -36,6 +39,8 @@ const KINDS: [&str; 10] = [
     "spool",
     "index-cache",
 ];
+/// How hard records are compressed, in zstd's levels.
+const LEVEL: i32 = 3;
 /// Repositories of one registry that are remembered for a blob.
 const HOMES: usize = 4;
 
@@ -47,6 +52,9 @@ pub(crate) struct Store {
     added: Arc<AtomicU64>,
     /// Blobs that this process has seen to be what their names say.
     seen: Arc<Mutex<BTreeSet<Digest>>>,
+    disk: Disk,
+    /// Where it is for one build.
+    passing: Option<Arc<passing::Passing>>,
 }
 
 impl Store {
@@ -65,7 +73,14 @@ impl Store {
             root,
             added: Arc::default(),
             seen: Arc::default(),
+            disk: Disk::default(),
+            passing: None,
         })
+    }
+
+    /// The account of what this process has on disk in it.
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// Where the package indexes' answers are kept.
@@ -150,14 +165,17 @@ impl Store {
     /// Takes the blob out of the store.
     pub(crate) fn remove_blob(&self, digest: &Digest) -> Result<(), Failure> {
         self.seen().remove(digest);
-        remove(&self.blob_path(digest))
+        remove(&self.blob_path(digest))?;
+        self.disk.remove(digest);
+        Ok(())
     }
 
-    /// Moves `path`, whose bytes were seen to have `digest`, into the store.
-    pub(crate) fn adopt(&self, path: &Path, digest: &Digest) -> Result<(), Failure> {
+    /// Moves `path`, whose bytes are counted by `held` and were seen to have `digest`, into the store.
+    pub(crate) fn adopt(&self, path: &Path, digest: &Digest, held: Held) -> Result<(), Failure> {
         let size = path.metadata().at("read", path)?.len();
         let target = self.blob_path(digest);
         fs::rename(path, &target).at("write", &target)?;
+        self.disk.keep(digest, held);
         self.seen().insert(*digest);
         self.added.fetch_add(size, Ordering::Relaxed);
         Ok(())
@@ -192,16 +210,19 @@ impl Store {
 
     /// What was kept of a layer that was looked into.
     pub(crate) fn listing(&self, diff_id: &DiffId) -> Option<Vec<u8>> {
-        kept(&self.listing_path(diff_id))
+        zstd::decode_all(&kept(&self.listing_path(diff_id))?[..]).ok()
     }
 
     /// Keeps what a layer holds.
     pub(crate) fn put_listing(&self, diff_id: &DiffId, bytes: &[u8]) -> Result<(), Failure> {
-        self.place_record(&self.listing_path(diff_id), |out| out.write_all(bytes))
+        let write = |out: &mut dyn Write| zstd::stream::copy_encode(bytes, out, LEVEL);
+        self.place_record(&self.listing_path(diff_id), write)
     }
 
     fn listing_path(&self, diff_id: &DiffId) -> PathBuf {
-        self.root.join("listings").join(diff_id.0.hex())
+        self.root
+            .join("listings")
+            .join(format!("{}.zst", diff_id.0.hex()))
     }
 
     /// The proof of an image, by its key.
@@ -261,10 +282,11 @@ impl Store {
     }
 
     /// A blob in the making: write to it, then [`NewBlob::keep`] it.
-    pub(crate) fn new_blob(&self) -> Result<NewBlob, Failure> {
+    pub(crate) fn new_blob(&self, what: Use) -> Result<NewBlob, Failure> {
         Ok(NewBlob {
             out: HashingWriter::new(BufWriter::new(self.temporary()?)),
             store: self.clone(),
+            held: self.disk.hold(what, 0),
         })
     }
 
@@ -322,7 +344,7 @@ impl Store {
     ) -> Result<(), Failure> {
         let file = self.written(target, write)?;
         file.as_file().sync_all().at("write", target)?;
-        self.persist(file, target)
+        self.persist_record(file, target)
     }
 
     /// As [`Store::place`], of what is seen to be whole when it is read: it is not waited for until the disk
@@ -333,7 +355,7 @@ impl Store {
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), Failure> {
         let file = self.written(target, write)?;
-        self.persist(file, target)
+        self.persist_record(file, target)
     }
 
     fn written(
@@ -348,7 +370,21 @@ impl Store {
             .at("write", target)
     }
 
-    fn persist_blob(&self, out: BufWriter<NamedTempFile>, digest: &Digest) -> Result<(), Failure> {
+    fn persist_record(&self, file: NamedTempFile, target: &Path) -> Result<(), Failure> {
+        let before = target.metadata().map_or(0, |it| it.len());
+        let held = self.disk.hold(Use::Records, file_size(&file, target)?);
+        self.persist(file, target)?;
+        self.disk.take(Use::Records, before);
+        held.stays();
+        Ok(())
+    }
+
+    fn persist_blob(
+        &self,
+        out: BufWriter<NamedTempFile>,
+        digest: &Digest,
+        held: Held,
+    ) -> Result<(), Failure> {
         let target = self.blob_path(digest);
         let file = out
             .into_inner()
@@ -356,12 +392,13 @@ impl Store {
             .at("write", &target)?;
         file.as_file().sync_all().at("write", &target)?;
         self.persist(file, &target)?;
+        self.disk.keep(digest, held);
         self.seen().insert(*digest);
         Ok(())
     }
 
     fn persist(&self, file: NamedTempFile, target: &Path) -> Result<(), Failure> {
-        let size = file.as_file().metadata().at("write", target)?.len();
+        let size = file_size(&file, target)?;
         file.persist(target)
             .map_err(|error| error.error)
             .at("write", target)?;
@@ -374,13 +411,14 @@ impl Store {
 pub(crate) struct NewBlob {
     out: HashingWriter<BufWriter<NamedTempFile>>,
     store: Store,
+    held: Held,
 }
 
 impl NewBlob {
     /// Gives the blob its name.
     pub(crate) fn keep(self) -> Result<(Digest, u64), Failure> {
         let (out, digest, size) = self.out.finish();
-        self.store.persist_blob(out, &digest)?;
+        self.store.persist_blob(out, &digest, self.held)?;
         Ok((digest, size))
     }
 
@@ -389,7 +427,7 @@ impl NewBlob {
     pub(crate) fn keep_if(self, wanted: &Digest) -> Result<Digest, Failure> {
         let (out, digest, _) = self.out.finish();
         if digest == *wanted {
-            self.store.persist_blob(out, &digest)?;
+            self.store.persist_blob(out, &digest, self.held)?;
         }
         Ok(digest)
     }
@@ -397,7 +435,9 @@ impl NewBlob {
 
 impl Write for NewBlob {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.write(bytes)
+        let written = self.out.write(bytes)?;
+        self.held.grow(written as u64);
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -448,8 +488,11 @@ fn default_root() -> Result<PathBuf, Failure> {
         })
 }
 
-/// Notes that a file was used: its mtime is what `prune` goes by. Where that fails (a read-only
-/// store), the file only looks older than it is.
+fn file_size(file: &NamedTempFile, target: &Path) -> Result<u64, Failure> {
+    let metadata = file.as_file().metadata().at("write", target)?;
+    Ok(metadata.len())
+}
+
 /// A file of what is kept, if it is there.
 fn kept(path: &Path) -> Option<Vec<u8>> {
     let bytes = fs::read(path).ok()?;
@@ -457,6 +500,8 @@ fn kept(path: &Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Notes that a file was used: its mtime is what `prune` goes by. Where that fails (a read-only
+/// store), the file only looks older than it is.
 fn touch(path: &Path) {
     if let Ok(file) = File::open(path) {
         let _ = file.set_modified(UNIX_EPOCH + Duration::from_secs(clock::now()));
@@ -507,7 +552,7 @@ mod tests {
     fn blobs_are_named_by_their_digest_and_pruned_by_age() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(Some(directory.path())).unwrap();
-        let mut blob = store.new_blob().unwrap();
+        let mut blob = store.new_blob(Use::Layers).unwrap();
         blob.write_all(b"abc").unwrap();
         let (digest, _) = blob.keep().unwrap();
         assert_eq!(fs::read(store.blob_path(&digest)).unwrap(), b"abc");
@@ -520,7 +565,7 @@ mod tests {
     fn a_dropped_blob_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(Some(directory.path())).unwrap();
-        let mut blob = store.new_blob().unwrap();
+        let mut blob = store.new_blob(Use::Layers).unwrap();
         blob.write_all(b"half").unwrap();
         drop(blob);
         assert!(

@@ -22,7 +22,7 @@ use crate::lock::{LockedDocument, LockedImage, LockedPlatform};
 use crate::place::Location;
 use crate::progress::Progress;
 use crate::project::{Base, Project};
-use crate::store::Store;
+use crate::store::{Store, Use};
 use crate::system;
 
 /// What a vendored layout is to registries.
@@ -38,7 +38,7 @@ pub(crate) struct Supply {
     pub(crate) digest: Digest,
     pub(crate) size: u64,
     /// A file name.
-    name: String,
+    pub(crate) name: String,
     /// Where it is: a URL, or the image that it is of.
     source: String,
 }
@@ -292,7 +292,7 @@ fn copy(place: &Place, digest: &Digest, name: &str, store: &Store) -> Result<(),
         }
         Place::File(path) => (path, Box::new(File::open(path).at("open", path)?)),
     };
-    let mut blob = store.new_blob()?;
+    let mut blob = store.new_blob(Use::of_download(name))?;
     io::copy(&mut reader, &mut blob).at("read", path)?;
     let found = blob.keep_if(digest)?;
     if found == *digest {

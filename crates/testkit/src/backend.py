@@ -6,6 +6,7 @@ import json
 import os
 import random
 import sys
+import time
 import zipfile
 
 with open("wheel.json", encoding="utf-8") as file:
@@ -19,6 +20,9 @@ def note(hook):
             log.write("%s %s %s\n" % (SAYS["name"], SAYS["version"], hook))
     if SAYS["fails"] == hook:
         sys.exit("error: the backend has had enough")
+    if SAYS["hangs"] == hook:
+        print("waiting for what does not come", flush=True)
+        time.sleep(600)
 
 
 def metadata():

@@ -45,6 +45,8 @@ struct File {
     requires_python: Option<String>,
     yanked: Option<String>,
     upload_time: Option<String>,
+    /// What is said of its size, where that is not what it is.
+    said_size: Option<u64>,
 }
 
 impl PackageIndex {
@@ -105,6 +107,7 @@ impl PackageIndex {
                 requires_python,
                 yanked: None,
                 upload_time: None,
+                said_size: None,
             },
         )
     }
@@ -120,6 +123,7 @@ impl PackageIndex {
                 requires_python: None,
                 yanked: None,
                 upload_time: None,
+                said_size: None,
             },
         )
     }
@@ -132,6 +136,12 @@ impl PackageIndex {
     /// States when a file that was added was uploaded: `2024-01-31T12:00:00Z`.
     pub fn uploaded(&self, filename: &str, time: &str) -> &Self {
         self.change(filename, |file| file.upload_time = Some(time.to_owned()))
+    }
+
+    /// Says that a file that was added has `size` bytes: what depends on a wheel's size alone can be seen
+    /// without one that large.
+    pub fn says_size(&self, filename: &str, size: u64) -> &Self {
+        self.change(filename, |file| file.said_size = Some(size))
     }
 
     /// Removes a file.
@@ -272,7 +282,7 @@ impl State {
             "filename": filename,
             "url": format!("/files/{}", escaped(filename)),
             "hashes": hashes,
-            "size": file.bytes.len(),
+            "size": file.said_size.unwrap_or(file.bytes.len() as u64),
             "yanked": match &file.yanked {
                 Some(reason) => json!(reason),
                 None => json!(false),

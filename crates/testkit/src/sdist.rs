@@ -26,7 +26,7 @@ impl SdistBuilder {
     pub fn new(name: &str, version: &str) -> Self {
         let says = json!({
             "name": name, "version": version, "requires": [], "further": [], "imports": [],
-            "tag": "py3-none-any", "prepares": true, "fails": "", "log": "",
+            "tag": "py3-none-any", "prepares": true, "fails": "", "hangs": "", "log": "",
         });
         let sdist = Self {
             name: name.to_owned(),
@@ -87,6 +87,12 @@ impl SdistBuilder {
     #[must_use]
     pub fn fails_in(self, hook: &str) -> Self {
         self.says("fails", hook)
+    }
+
+    /// Makes the backend wait for ten minutes in a hook.
+    #[must_use]
+    pub fn hangs_in(self, hook: &str) -> Self {
+        self.says("hangs", hook)
     }
 
     /// Makes the backend note every hook in a file, a line each.

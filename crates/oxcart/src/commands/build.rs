@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use oci::Platform;
+use registry::Repository;
 
 use crate::archives::Mirrors;
 use crate::asked;
@@ -45,7 +46,11 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
     args.outputs
         .iter()
         .try_for_each(|output| output.check(platforms.len()))?;
-    let store = Store::open(global.store.as_deref())?;
+    let store = if args.no_store {
+        Store::passing()?
+    } else {
+        Store::open(global.store.as_deref())?
+    };
     let progress = Progress::new(global);
     if let Some(workflow) = Workflow::of_environment() {
         join_workflow(&mut project, &workflow, args.push, &progress);
@@ -71,10 +76,11 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
         registries: &registries,
         progress: &progress,
     };
+    let caches = remote::caches(&project, &args.cache_from, &registries)?;
     let mut target = None;
     if let Some(reference) = reference {
-        let caches = remote::caches(&project, &args.cache_from, &registries)?;
         let (tags, join) = (&names.tags, args.join);
+        let caches = caches.clone();
         let opened = Target::open(reference, tags, join, caches, &registries, &fetcher)?;
         target = Some(opened);
     }
@@ -105,9 +111,10 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
         args,
         means,
         target: target.as_ref(),
+        caches: &caches,
     };
     let made = match making.make(&mut lock, &mut seconds) {
-        Err(error) if mend::may_be_damage(&error) => {
+        Err(error) => {
             making.mend(error)?;
             making.make(&mut lock, &mut seconds)?
         }
@@ -121,6 +128,12 @@ pub(crate) fn run(global: &Global, args: &BuildArgs) -> anyhow::Result<()> {
     metadata.bytes_uploaded = registries.sent();
     metadata.seconds = seconds;
     metadata.store_bytes_added = store.added();
+    metadata.peak_disk = store.disk().peak();
+    metadata.peak_disk_bytes = metadata.peak_disk.beside_wheels();
+    progress.detail(&format!(
+        "on disk besides wheels, at the most: {}",
+        metadata.peak_disk
+    ));
     metadata.warnings = progress.warnings();
     if let Some(path) = &args.metadata_file {
         metadata.write(path)?;
@@ -138,6 +151,7 @@ struct Making<'a> {
     args: &'a BuildArgs,
     means: Means<'a>,
     target: Option<&'a Target>,
+    caches: &'a [Repository],
 }
 
 impl Making<'_> {
@@ -161,10 +175,15 @@ impl Making<'_> {
         };
         let options = options(args);
         let stated = full_lock::stated(lock, project.encoder);
-        let remote = self
-            .target
-            .filter(|_| options.blobs == Blobs::Pushed && options.cache == Cache::Use)
-            .map(|it| Remote::new(it, progress));
+        let remote = match options {
+            _ if args.offline || options.cache == Cache::Rebuild => None,
+            Options { blobs, .. } => match blobs {
+                Blobs::Pushed => Some(self.target),
+                Blobs::Written if !self.caches.is_empty() => Some(None),
+                Blobs::Written | Blobs::Named => None,
+            },
+        };
+        let remote = remote.map(|target| Remote::new(target, self.caches, progress));
         let supplies = Supplies {
             mirrors: &Mirrors::find(project, Some(lock)),
             bases,
@@ -190,7 +209,10 @@ impl Making<'_> {
             tags: &self.names.tags,
             mtime: self.workshop.date,
         };
-        for output in &args.outputs {
+        for (n, output) in args.outputs.iter().enumerate() {
+            if n + 1 == args.outputs.len() && self.target.is_none() {
+                store.drop_what_is_written(&built);
+            }
             output.write(image, store, options.threads)?;
             progress.line(&format!("wrote {output}"));
         }
@@ -201,6 +223,9 @@ impl Making<'_> {
         seconds.output = writing.elapsed().as_secs_f64();
 
         let pushing = Instant::now();
+        if self.target.is_some() {
+            store.drop_what_is_written(&built);
+        }
         let pushed = self
             .target
             .map(|target| fetcher.wait(target.push(project, &built, bases)))
@@ -217,15 +242,10 @@ impl Making<'_> {
             store,
             date,
         } = *self.workshop;
-        let jobs = layers::jobs(project, self.plans, date);
-        let damaged = jobs.and_then(|jobs| mend::mend(store, self.plans, jobs.iter().flatten()));
-        let Some(damaged) = damaged.ok().filter(|it| !it.is_empty()) else {
+        let jobs = layers::jobs(project, self.plans, date).unwrap_or_default();
+        let jobs = jobs.iter().flatten();
+        if !mend::is_mended(&error, store, self.plans, jobs, self.means.progress) {
             return Err(error);
-        };
-        for name in &damaged {
-            self.means.progress.warn(&format!(
-                "{name} is damaged in the store: it is removed, and had anew"
-            ));
         }
         if self.args.outputs.contains(&Destination::Stdout) {
             return Err(Failure::new("what stdout has got so far is not the image")

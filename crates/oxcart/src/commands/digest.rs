@@ -1,25 +1,30 @@
 //! `oxcart digest`
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use oci::layer::Layer;
 use oci::{Digest, Index};
 use serde::Serialize;
 
 use crate::asked;
+use crate::buffers::Buffers;
 use crate::build;
 use crate::cli::{DigestArgs, Global};
 use crate::clock;
 use crate::commands::lock::stale;
 use crate::diagnostics::Failure;
+use crate::fetch::Fetcher;
 use crate::full_lock::{self, Stated};
 use crate::github::Workflow;
-use crate::layers::{self, Job};
+use crate::layers::{self, Job, Workshop};
 use crate::lock::{Lock, LockedImage};
 use crate::plan::{Plan, Step};
 use crate::progress::Progress;
 use crate::project::Project;
+use crate::project_wheel;
 use crate::registries::Registries;
+use crate::store::Store;
 
 /// What a build would give.
 #[derive(Debug, Serialize)]
@@ -39,7 +44,8 @@ struct PlatformReport {
     layers: Vec<Digest>,
 }
 
-/// Prints the digest that a build gives, from the lock and the project's files alone.
+/// Prints the digest that a build gives, from the lock and the project's files alone. A project that is a wheel is
+/// built for it, as a build does.
 pub(crate) fn run(global: &Global, args: &DigestArgs) -> anyhow::Result<()> {
     let mut project = Project::open(&global.project, args.profile.as_deref())?;
     let platforms = project.choose(&args.platforms)?;
@@ -59,12 +65,21 @@ pub(crate) fn run(global: &Global, args: &DigestArgs) -> anyhow::Result<()> {
         stated: full_lock::stated(&lock, project.encoder),
         date: clock::source_date()?,
         project: &project,
+        store: None,
         lacking: Vec::new(),
     };
     let locked = platforms.iter().filter_map(|it| lock.platform(*it));
-    let plans = locked
+    let mut plans = locked
         .map(|locked| Plan::new(&project, locked))
         .collect::<Result<Vec<_>, _>>()?;
+    let steps = plans.iter().flat_map(|plan| &plan.steps);
+    if steps.into_iter().any(|it| matches!(it, Step::Project(..))) {
+        let store = Store::open(global.store.as_deref())?;
+        let progress = Progress::new(global);
+        let fetcher = Fetcher::new(&project, &store, &progress)?;
+        project_wheel::complete(&mut plans, &project, &fetcher, &progress)?;
+        drafts.store = Some(store);
+    }
     let jobs = layers::jobs(&project, &plans, drafts.date)?;
     let images = plans
         .iter()
@@ -102,6 +117,8 @@ struct Drafts<'a> {
     /// What the lock states, and the layers of the project's own files.
     stated: Stated,
     date: u64,
+    /// Where the project's own wheel is, if it has one.
+    store: Option<Store>,
     /// What the lock does not say.
     lacking: Vec<String>,
 }
@@ -138,6 +155,22 @@ impl Drafts<'_> {
                 let layer = layers::app_layer(self.project, job, app)?;
                 self.stated.insert(job.key, layer.clone());
                 Ok(Some(layer))
+            }
+            (Step::Project(..), None) => {
+                let Some(store) = &self.store else {
+                    return Ok(None);
+                };
+                if let Some(record) = store.layer(&job.key) {
+                    return Ok(Some(record.layer));
+                }
+                let workshop = Workshop {
+                    project: self.project,
+                    store,
+                    date: self.date,
+                };
+                let one = NonZeroUsize::MIN;
+                let record = workshop.build(job, one, &Buffers::new(None, one)?, false)?;
+                Ok(Some(record.layer))
             }
             (_, known) => Ok(known),
         }

@@ -13,6 +13,7 @@ use crate::full_lock;
 use crate::layers::{self, Workshop};
 use crate::lock::Lock;
 use crate::lock_diff;
+use crate::mend;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::project::Project;
@@ -93,7 +94,8 @@ fn build_layers(project: &Project, lock: &Lock, means: Means<'_>) -> anyhow::Res
         progress,
     } = means;
     let plans = lock.platforms.iter().map(|it| Plan::new(project, it));
-    let jobs = plans.map(|plan| layers::shared_jobs(project, &plan?));
+    let plans = plans.collect::<Result<Vec<_>, _>>()?;
+    let jobs = plans.iter().map(|plan| layers::shared_jobs(project, plan));
     let workshop = Workshop {
         project,
         store,
@@ -113,7 +115,13 @@ fn build_layers(project: &Project, lock: &Lock, means: Means<'_>) -> anyhow::Res
     };
     let options = Options::of_names(Cache::Use);
     let jobs = jobs.collect::<Result<Vec<_>, _>>()?;
-    build::build_unstated(&workshop, &jobs, supplies, options)
+    let build = || build::build_unstated(&workshop, &jobs, supplies, options);
+    match build() {
+        Err(error) if mend::is_mended(&error, store, &plans, jobs.iter().flatten(), progress) => {
+            build()
+        }
+        done => done,
+    }
 }
 
 /// What `lock` would change.

@@ -16,6 +16,7 @@ use crate::commands::build::{IfStale, lock};
 use crate::commands::bytes;
 use crate::fetch::Fetcher;
 use crate::lock::{LockedPlatform, LockedWheel};
+use crate::mend;
 use crate::progress::Progress;
 use crate::project::{Base, Project};
 use crate::registries::Registries;
@@ -58,13 +59,23 @@ pub(crate) fn run(global: &Global, args: &VendorArgs) -> anyhow::Result<()> {
         .filter_map(|(supply, there)| (!there).then_some(supply))
         .collect();
     fetch(&absent, &project, &locked, means)?;
-    in_parallel(&absent, threads, |supply| {
-        let path = store.blob_path(&supply.digest);
-        layout.put_blob(&supply.digest, supply.size, |out| {
-            io::copy(&mut File::open(&path)?, out).map(drop)
-        })?;
-        Ok(())
-    })?;
+    let copy = || {
+        in_parallel(&absent, threads, |supply| {
+            let path = store.blob_path(&supply.digest);
+            layout.put_blob(&supply.digest, supply.size, |out| {
+                io::copy(&mut File::open(&path)?, out).map(drop)
+            })?;
+            Ok(())
+        })
+    };
+    if let Err(error) = copy() {
+        let blobs = absent.iter().map(|it| (it.digest, it.name.as_str()));
+        if !mend::mend_blobs(&store, blobs, &progress)? {
+            return Err(error);
+        }
+        fetch(&absent, &project, &locked, means)?;
+        copy()?;
+    }
 
     let files: Vec<_> = supplies.iter().map(Supply::file).collect();
     let artifact = Artifact::new(ARTIFACT_TYPE, &files);

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::archives::Mirrors;
 use crate::base::{Bases, reader};
-use crate::build::{self, BuiltImage, BuiltLayer, Cache, Options, Supplies};
+use crate::build::{self, Built, BuiltImage, BuiltLayer, Cache, Options, Supplies};
 use crate::cli::{Global, VerifyArgs};
 use crate::clock;
 use crate::commands::build::{IfStale, lock};
@@ -21,7 +21,8 @@ use crate::fetch::Fetcher;
 use crate::full_lock;
 use crate::github::Workflow;
 use crate::layer_diff::{ReadLayer, Side, difference, same_order};
-use crate::layers::Workshop;
+use crate::layers::{self, Workshop};
+use crate::mend;
 use crate::metadata::Seconds;
 use crate::output;
 use crate::place::{Document, Images, Location, Place, sha256};
@@ -101,9 +102,7 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> anyhow::Result<ExitCode
         remote: None,
         target: None,
     };
-    let options = Options::of_names(Cache::Rebuild);
-    let seconds = &mut Seconds::default();
-    let built = build::build(&workshop, &plans, supplies, options, seconds)?;
+    let built = rebuilt(&workshop, &plans, supplies)?;
 
     let comparing = Comparing {
         place: &place,
@@ -143,6 +142,29 @@ pub(crate) fn run(global: &Global, args: &VerifyArgs) -> anyhow::Result<ExitCode
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// The images as their sources give them, once more where damage in the store was in the way.
+fn rebuilt(
+    workshop: &Workshop<'_>,
+    plans: &[Plan],
+    supplies: Supplies<'_>,
+) -> anyhow::Result<Built> {
+    let options = Options::of_names(Cache::Rebuild);
+    let mut seconds = Seconds::default();
+    let mut work = || build::build(workshop, plans, supplies, options, &mut seconds);
+    let error = match work() {
+        Err(error) => error,
+        built => return built,
+    };
+    let Workshop { project, store, .. } = *workshop;
+    let progress = supplies.bases.progress;
+    let jobs = layers::jobs(project, plans, workshop.date).unwrap_or_default();
+    if !mend::is_mended(&error, store, plans, jobs.iter().flatten(), progress) {
+        return Err(error);
+    }
+    project_wheel::complete(&mut plans.to_vec(), project, supplies.fetcher, progress)?;
+    work()
 }
 
 /// The images at a place. What is no image (an attestation, say) is passed over.

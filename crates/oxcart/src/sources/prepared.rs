@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use backend::{BuildSystem, Environment, LibC, Python, Requirement, Sources};
 use resolve::{Arch, Input, Libc, Request, Target};
@@ -12,9 +13,13 @@ use uv_pep440::Version;
 
 use super::{Builder, Origin, Place};
 use crate::built::{self, Record, is_pure};
+use crate::clock;
 use crate::diagnostics::{Failure, IoContext};
 use crate::lock::{Hex, LockedRequirement};
 use crate::{project_wheel, resolving};
+
+/// Seconds that a hook of a backend may take, where `OXCART_BUILD_TIMEOUT` does not say otherwise.
+const PATIENCE: u64 = 3600;
 
 /// Sources with all that is needed to build them.
 pub(super) struct Prepared {
@@ -23,6 +28,7 @@ pub(super) struct Prepared {
     what: String,
     system: BuildSystem,
     environment: Environment,
+    limit: Duration,
     pub(super) requires: Vec<LockedRequirement>,
 }
 
@@ -76,6 +82,11 @@ impl Builder {
         known: Option<Vec<LockedRequirement>>,
     ) -> anyhow::Result<Prepared> {
         let what = &origin.what;
+        let limit = clock::stated(
+            "OXCART_BUILD_TIMEOUT",
+            PATIENCE,
+            "it is the number of seconds that a build backend may take for a hook: 3600 by default",
+        )?;
         let system = BuildSystem::read(&directory, what)?;
         let is_known = known.is_some();
         let requires = match known {
@@ -89,6 +100,7 @@ impl Builder {
             what: what.clone(),
             system,
             environment,
+            limit,
             requires,
         };
         if is_known {
@@ -178,7 +190,7 @@ impl Builder {
     ) -> anyhow::Result<Record> {
         let what = origin.what.clone();
         self.shared.progress.line(&format!("building {what}"));
-        let mut blob = self.store().new_blob()?;
+        let mut blob = self.store().new_blob(crate::store::Use::Wheels)?;
         let (name, version) = (origin.name.clone(), origin.version.clone());
         let requires = prepared.requires.clone();
         let (blob, filename) = blocking(move || {
@@ -223,6 +235,7 @@ impl Prepared {
             directory: &self.directory,
             system: &self.system,
             environment: &self.environment,
+            limit: self.limit,
         }
     }
 }

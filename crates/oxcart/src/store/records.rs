@@ -13,7 +13,7 @@ use super::{Store, remove, touch};
 use crate::diagnostics::Failure;
 
 /// The version of a record's form. It is part of its name: records of other forms are left alone.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// What the store knows of a layer that was built.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -47,14 +47,18 @@ impl Store {
 
     /// The map of the layer with this key.
     pub(crate) fn splice_map(&self, key: &Digest) -> io::Result<SpliceMap> {
-        let (_, mut rest) = self.open_layer(key)?;
-        SpliceMap::from_reader(&mut rest).map_err(io::Error::other)
+        let (_, rest) = self.open_layer(key)?;
+        let mut reader = BufReader::new(zstd::Decoder::with_buffer(rest)?);
+        let map = SpliceMap::from_reader(&mut reader).map_err(io::Error::other)?;
+        // Only at its end is a stream seen to be whole.
+        io::copy(&mut reader, &mut io::sink())?;
+        Ok(map)
     }
 
     /// Keeps a layer's record, and its map where that is what is kept.
     ///
-    /// The file has the record's length, the record as JSON, its sha256, and the map. The map has no
-    /// checksum: what is made from it is checked against the layer's digest.
+    /// The file has the record's length, the record as JSON, its sha256, and the map, compressed. The
+    /// map has no checksum: what is made from it is checked against the layer's digest.
     pub(crate) fn put_layer(
         &self,
         key: &Digest,
@@ -67,7 +71,12 @@ impl Store {
             out.write_all(&length.to_le_bytes())?;
             out.write_all(&header)?;
             out.write_all(Digest::of(&header).as_bytes())?;
-            map.map_or(Ok(()), |map| map.to_writer(out).map_err(io::Error::other))
+            if let Some(map) = map {
+                let mut out = zstd::Encoder::new(out, super::LEVEL)?;
+                map.to_writer(&mut out).map_err(io::Error::other)?;
+                out.finish()?;
+            }
+            Ok(())
         })
     }
 
