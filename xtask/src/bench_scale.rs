@@ -17,7 +17,7 @@ use crate::tools::{cache, which};
 use crate::workbench::{self, Common, Workbench, forget_wheel_layers};
 
 /// Changes with what the wheels hold.
-const EDITION: &str = "scale-1";
+const EDITION: &str = "scale-2";
 /// Numbers of wheels in one image.
 const NUMBERS: [usize; 4] = [125, 250, 500, 1000];
 /// Images that share the wheels of the largest one.

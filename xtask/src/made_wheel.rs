@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -29,7 +30,7 @@ impl MadeWheel {
         })
     }
 
-    /// A file of `size` bytes that deflate makes about a third of; `seed` tells it from others.
+    /// A file of `size` bytes that deflate makes a third of; `seed` tells it from others.
     pub(crate) fn file(&mut self, path: &str, size: usize, seed: u64) -> anyhow::Result<()> {
         self.put(path, &content(size, seed))
     }
@@ -70,19 +71,38 @@ fn options() -> SimpleFileOptions {
         .last_modified_time(DateTime::default())
 }
 
-/// Words of a small vocabulary, the choice of which is noise: like code, deflate makes it a third.
+/// Bytes of a word.
+const LENGTHS: [usize; 5] = [3, 4, 6, 8, 12];
+
+/// Words of a vocabulary, the choice of which is noise. Deflate makes of them what it makes of native
+/// libraries, and inflates them about as fast: 0.35 in place of 0.27 for the BLAS of scipy.
 fn content(size: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(size + 8);
+    static VOCABULARY: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+        let mut noise = Noise(1);
+        (0..256)
+            .map(|n| {
+                let length = LENGTHS[n % LENGTHS.len()];
+                (0..length).map(|_| (noise.next() >> 56) as u8).collect()
+            })
+            .collect()
+    });
+    let mut noise = Noise(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut bytes = Vec::with_capacity(size + LENGTHS[LENGTHS.len() - 1]);
     while bytes.len() < size {
-        // xorshift64
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        let word = state >> 55;
-        bytes.extend_from_slice(&(word * word).to_le_bytes()[..3]);
-        bytes.push(b' ');
+        bytes.extend_from_slice(&VOCABULARY[(noise.next() >> 56) as usize]);
     }
     bytes.truncate(size);
     bytes
+}
+
+/// Marsaglia's xorshift64.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
 }

@@ -11,7 +11,7 @@ use crate::layer::Mismatch;
 /// Bytes of output from one seam to the next, at least.
 const LEAST: u64 = 1 << 20;
 /// Seams of one file, at most.
-const MOST: u64 = 64;
+const MOST: u64 = 80;
 /// Bytes that these take.
 pub(crate) const MEMORY: usize = MOST as usize * WINDOW;
 

@@ -296,16 +296,6 @@ fn build_missing(
         bar.inc(1);
         Ok((job.key, Had::here(record, LayerState::Built)))
     })?;
-    // Else the proof tells which wheels have the same paths.
-    let new_wheels = |job: &Job| {
-        !options.proven && !job.step.wheels().is_empty() && !layers.contains_key(&job.key)
-    };
-    for jobs in jobs.iter().filter(|jobs| jobs.iter().any(new_wheels)) {
-        workshop
-            .overlaps(jobs, options.threads)?
-            .iter()
-            .for_each(|text| progress.warn(text));
-    }
     layers.extend(built);
     layers
         .values()

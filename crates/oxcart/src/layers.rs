@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::thread;
 
 use anyhow::Context;
 use oci::layer::{self, Layer, Options, Output};
-use oci::{Archived, Content, Digest, Encoder, Entry, Kind, Platform, SpliceMap, Tree, TreePath};
+use oci::{Content, Digest, Encoder, Entry, Kind, Platform, SpliceMap, Tree};
 use serde_json::{Value, json};
 use uv_distribution_filename::WheelFilename;
 use uv_normalize::PackageName;
@@ -20,7 +19,6 @@ use wheel::{InstallOptions, Installed, Limits, RecordPolicy, Sees, Venv, Wheel};
 
 use crate::app::{self, AppFile};
 use crate::buffers::Buffers;
-use crate::build::in_parallel;
 use crate::debian;
 use crate::diagnostics::Failure;
 use crate::listings;
@@ -396,34 +394,6 @@ impl Workshop<'_> {
     pub(crate) fn has_sources(&self, job: &Job) -> bool {
         job.sources().iter().all(|it| self.store.has_blob(it))
     }
-
-    /// Warnings about paths that wheels of different layers both have, with other bytes: the upper
-    /// layer hides the lower one's. Layers whose wheels are no longer stored are passed over: they
-    /// were looked at when they were built.
-    pub(crate) fn overlaps(
-        &self,
-        jobs: &[Job],
-        threads: NonZeroUsize,
-    ) -> anyhow::Result<Vec<String>> {
-        let layers = in_parallel(jobs, threads, |job| match &job.step {
-            Step::Wheels(_) | Step::Part(..) | Step::Project(..) if self.has_sources(job) => {
-                Ok(identities(self.tree(job)?.0))
-            }
-            _ => Ok(Vec::new()),
-        })?;
-        let mut owners: BTreeMap<TreePath, Identity> = BTreeMap::new();
-        let mut warnings = Vec::new();
-        for (path, file) in layers.into_iter().flatten() {
-            if let Some(lower) = owners.get(&path).filter(|lower| lower.bytes != file.bytes) {
-                warnings.push(format!(
-                    "{} and {} both have /{path}, and it differs: the second one's is seen",
-                    lower.origin, file.origin
-                ));
-            }
-            owners.insert(path, file);
-        }
-        Ok(warnings)
-    }
 }
 
 /// What the Debian packages of `step` are put on.
@@ -451,41 +421,6 @@ fn skeleton(job: &Job) -> anyhow::Result<Tree> {
         )?;
     }
     Ok(tree)
-}
-
-/// What tells a file from another one of its path.
-struct Identity {
-    origin: Arc<str>,
-    /// Mode, size, and checksum.
-    bytes: (u32, u64, String),
-}
-
-/// The files of a tree, without what keeps their archives open.
-fn identities(tree: Tree) -> Vec<(TreePath, Identity)> {
-    tree.into_iter()
-        .filter_map(|(path, entry)| {
-            let Kind::File(content) = &entry.kind else {
-                return None;
-            };
-            let checksum = match content {
-                Content::Bytes(bytes) => Digest::of(bytes).to_string(),
-                Content::Archived(Archived {
-                    checksum: Some((checksum, _)),
-                    ..
-                }) => checksum.to_string(),
-                Content::Archived(archived) => format!("crc32:{:08x}", archived.crc32),
-                Content::File { source, .. } => source.name().to_owned(),
-            };
-            let bytes = (entry.mode, content.size(), checksum);
-            Some((
-                path,
-                Identity {
-                    origin: entry.origin,
-                    bytes,
-                },
-            ))
-        })
-        .collect()
 }
 
 impl Job {
