@@ -100,6 +100,7 @@ impl Bench {
             store,
             number: Cell::new(0),
         };
+        bench.change()?;
         let mut first = bench.command(&bench.store, &bench.name("ml"), &[]);
         run(first.stdout(std::io::stderr()))?;
         Ok(bench)
