@@ -23,6 +23,8 @@ const COMMIT_PATIENCE: u32 = 10;
 pub(crate) struct Shared {
     pub(crate) options: Options,
     certificates: Vec<Certificate>,
+    /// For loopback without TLS.
+    plain: Mutex<Option<reqwest::Client>>,
     /// For loopback, past any proxy.
     direct: Mutex<Option<reqwest::Client>>,
     remote: Mutex<Option<reqwest::Client>>,
@@ -70,6 +72,7 @@ impl Shared {
         Ok(Self {
             options,
             certificates,
+            plain: Mutex::default(),
             direct: Mutex::default(),
             remote: Mutex::default(),
             registries: Mutex::default(),
@@ -91,9 +94,23 @@ impl Shared {
 
     fn http(&self, url: &Url) -> Result<reqwest::Client, Error> {
         let direct = is_loopback(url);
-        let mut slot = lock(if direct { &self.direct } else { &self.remote });
+        let is_plain = direct && url.scheme() == "http";
+        let mut slot = lock(match (direct, is_plain) {
+            (_, true) => &self.plain,
+            (true, _) => &self.direct,
+            (false, _) => &self.remote,
+        });
         if let Some(client) = &*slot {
             return Ok(client.clone());
+        }
+        if is_plain {
+            // Reading the system's certificates, of which it needs none, takes 20 ms.
+            let builder = self
+                .builder(direct)
+                .tls_certs_only(self.certificates.clone());
+            let client = builder.build().map_err(|source| Error::Http { source })?;
+            *slot = Some(client.clone());
+            return Ok(client);
         }
         let with_system = self
             .builder(direct)
