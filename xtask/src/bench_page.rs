@@ -28,7 +28,7 @@ struct Section {
     cores: Option<usize>,
 }
 
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 10] = [
     section("Layers of the `ml` sample", "layers", None),
     section("Layers, on two cores", "layers", Some(2)),
     section("One large wheel", "big", None),
@@ -37,6 +37,7 @@ const SECTIONS: [Section; 9] = [
     section("Digest", "digest", None),
     section("Fresh runner", "fresh", None),
     section("Many wheels, many images", "scale", None),
+    section("Push", "push", None),
     section("Lock", "lock", None),
 ];
 
@@ -48,13 +49,14 @@ const fn section(title: &'static str, bench: &'static str, cores: Option<usize>)
     }
 }
 
-/// Runs them all, and writes the page once the last one has ended well.
+/// Runs them all; the page has each as soon as it has ended well.
 pub(crate) fn all(options: &Options) -> anyhow::Result<()> {
     let oxcart = options.common.oxcart()?;
     let mut page = String::from(
         "# Benchmarks\n\nWritten by `cargo xtask bench all`; each section is what `cargo xtask bench NAME` prints. Ratios \
          are of one run on one machine, and times are medians.\n",
     );
+    let path = root().join(&options.page);
     for section in SECTIONS {
         let mut command = match section.cores {
             None => Command::new(std::env::current_exe()?),
@@ -81,7 +83,7 @@ pub(crate) fn all(options: &Options) -> anyhow::Result<()> {
         );
         let text = String::from_utf8(output.stdout)?;
         write!(page, "\n## {}\n\n{}\n", section.title, text.trim())?;
+        fs::write(&path, &page).with_context(|| path.display().to_string())?;
     }
-    let path = root().join(&options.page);
-    fs::write(&path, page).with_context(|| path.display().to_string())
+    Ok(())
 }
