@@ -65,7 +65,11 @@ impl Bench {
             workbench: Workbench::new(&options.common, beside)?,
             store,
         };
-        run(bench.build().arg("--output").arg(bench.layout()))?;
+        run(bench
+            .build()
+            .arg("--output")
+            .arg(bench.layout())
+            .stdout(std::io::stderr()))?;
         Ok(bench)
     }
 
