@@ -102,6 +102,36 @@ fn a_changed_file_costs_its_layer() {
 }
 
 #[test]
+fn what_the_registry_lost_of_the_tags_image_is_built_again() {
+    let registry = Registry::start();
+    let (project, fresh, _) = pushed(&registry);
+    let lost = |kind: &str, context: &Context| {
+        let lock: toml::Table = context.read("oxcart.lock").parse().unwrap();
+        let platforms = lock["platform"].as_array().unwrap();
+        let layers = platforms
+            .iter()
+            .flat_map(|it| it["layer"].as_array().unwrap());
+        for layer in layers.filter(|it| it["kind"].as_str() == Some(kind)) {
+            let digest = layer["digest"].as_str().unwrap();
+            registry.remove_blob("team/demo", &digest.parse().unwrap());
+        }
+    };
+    lost("wheel", &fresh);
+    fresh.write("app/main.py", "print('changed')\n");
+    let run = push(&fresh, &registry.reference("team/demo"), &[]);
+    assert_eq!(digest_of(&run), digest_of(&fresh.succeeds(["digest"])));
+    assert_eq!(project.index.requests("*.whl"), 4);
+    assert_eq!(
+        project.requests().len(),
+        4,
+        "no list, and no package of Debian's"
+    );
+    // Four wheels, the layer of the application and two configurations.
+    assert_eq!(registry.count(Kind::PutUpload), 7);
+    assert_eq!(registry.complete("team/demo"), Ok(()));
+}
+
+#[test]
 fn only_what_no_registry_has_is_fetched_and_built() {
     let registry = Registry::start();
     let (project, _, _) = pushed(&registry);

@@ -1,6 +1,7 @@
 //! Where `build --push` goes: one repository and its tags, whole or joined to what is there.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::{join, join_all};
 use oci::Digest;
@@ -32,7 +33,11 @@ pub(crate) struct Target {
     /// What is asked of the registry while the build begins.
     asking: Mutex<Option<JoinHandle<Answer>>>,
     there: OnceCell<BTreeSet<Digest>>,
+    /// Whether it has lost some of that.
+    doubtful: AtomicBool,
 }
+
+static NOTHING: BTreeSet<Digest> = BTreeSet::new();
 
 /// Whether the registry lets us push, and the blobs that it is known to have.
 type Answer = Result<BTreeSet<Digest>, registry::Error>;
@@ -84,20 +89,30 @@ impl Target {
             caches,
             asking: Mutex::new(Some(asking)),
             there: OnceCell::new(),
+            doubtful: AtomicBool::new(false),
         })
     }
 
     /// Waits until the registry has said that it lets us push: to be called before anything that takes long.
     /// Gives blobs that the repository has, which need not be asked about: those of the images that the tags
-    /// name now.
+    /// name now, unless that was wrong once.
     pub(crate) async fn ready(&self) -> anyhow::Result<&BTreeSet<Digest>> {
         let answer = || async {
             match self.asking.lock().await.take() {
-                Some(asking) => Ok(asking.await??),
+                Some(asking) => anyhow::Ok(asking.await??),
                 None => Ok(ask(self.repository.clone(), self.tags.clone()).await?),
             }
         };
-        self.there.get_or_try_init(answer).await
+        let there = self.there.get_or_try_init(answer).await?;
+        let is_doubtful = self.doubtful.load(Ordering::Relaxed);
+        Ok(if is_doubtful { &NOTHING } else { there })
+    }
+
+    /// Whether `error` may say that the registry has lost what an image under one of the tags consists of. Nothing
+    /// is taken to be there from then on, so it is worth to build and push once more.
+    pub(crate) fn doubts(&self, error: &anyhow::Error) -> bool {
+        let trusted = self.there.get().is_some_and(|there| !there.is_empty());
+        trusted && lacks_blob(error) && !self.doubtful.swap(true, Ordering::Relaxed)
     }
 
     /// Pushes everything, and puts the index under each tag.
@@ -116,14 +131,7 @@ impl Target {
         };
         let shipment = Shipment::of_built(built, base, &self.caches, bases)?;
         let there = self.ready().await?;
-        let delivered = match shipment.deliver(&self.repository, there, bases).await {
-            // It has lost what the image under the tag consists of.
-            Err(error) if !there.is_empty() && lacks_blob(&error) => {
-                let nothing = BTreeSet::new();
-                shipment.deliver(&self.repository, &nothing, bases).await?
-            }
-            delivered => delivered?,
-        };
+        let delivered = shipment.deliver(&self.repository, there, bases).await?;
         let name = self.repository.name();
         bases
             .progress

@@ -164,41 +164,18 @@ impl Making<'_> {
         let Means {
             store,
             fetcher,
-            registries,
             progress,
+            ..
         } = self.means;
         let (project, args) = (self.workshop.project, self.args);
-        let bases = Bases {
-            store,
-            registries,
-            progress,
-        };
         let options = options(args);
-        let stated = full_lock::stated(lock, project.encoder);
-        let remote = match options {
-            _ if args.offline || options.cache == Cache::Rebuild => None,
-            Options { blobs, .. } => match blobs {
-                Blobs::Pushed => Some(self.target),
-                Blobs::Written if !self.caches.is_empty() => Some(None),
-                Blobs::Written | Blobs::Named => None,
-            },
-        };
-        let remote = remote.map(|target| Remote::new(target, self.caches, progress));
-        let supplies = Supplies {
-            mirrors: &Mirrors::find(project, Some(lock)),
-            bases,
-            fetcher,
-            stated: &stated,
-            remote: remote.as_ref(),
-            target: self.target,
-        };
-        let built = build::build(self.workshop, self.plans, supplies, options, seconds)?;
+        let mut built = self.build(lock, options, seconds)?;
         compare(project, lock, &built, args, self.means)?;
         summarise(&built, progress);
 
         let checking = Instant::now();
         if options.proven {
-            proof::of_built(&built, project, bases, fetcher, options.threads)?;
+            proof::of_built(&built, project, self.bases(), fetcher, options.threads)?;
         }
         seconds.check = checking.elapsed().as_secs_f64();
 
@@ -222,16 +199,54 @@ impl Making<'_> {
         }
         seconds.output = writing.elapsed().as_secs_f64();
 
+        let Some(target) = self.target else {
+            return Ok((built, None));
+        };
         let pushing = Instant::now();
-        if self.target.is_some() {
-            store.drop_what_is_written(&built);
-        }
-        let pushed = self
-            .target
-            .map(|target| fetcher.wait(target.push(project, &built, bases)))
-            .transpose()?;
+        let push = |built: &Built| {
+            store.drop_what_is_written(built);
+            fetcher.wait(target.push(project, built, self.bases()))
+        };
+        let pushed = match push(&built) {
+            Err(error) if target.doubts(&error) => {
+                built = self.build(lock, options, &mut Seconds::default())?;
+                push(&built)?
+            }
+            pushed => pushed?,
+        };
         seconds.push = pushing.elapsed().as_secs_f64();
-        Ok((built, pushed))
+        Ok((built, Some(pushed)))
+    }
+
+    fn bases(&self) -> Bases<'_> {
+        Bases {
+            store: self.means.store,
+            registries: self.means.registries,
+            progress: self.means.progress,
+        }
+    }
+
+    /// Builds the image, of what `lock` states and registries have where that is enough.
+    fn build(&self, lock: &Lock, options: Options, seconds: &mut Seconds) -> anyhow::Result<Built> {
+        let (project, args) = (self.workshop.project, self.args);
+        let remote = match options {
+            _ if args.offline || options.cache == Cache::Rebuild => None,
+            Options { blobs, .. } => match blobs {
+                Blobs::Pushed => Some(self.target),
+                Blobs::Written if !self.caches.is_empty() => Some(None),
+                Blobs::Written | Blobs::Named => None,
+            },
+        };
+        let remote = remote.map(|target| Remote::new(target, self.caches, self.means.progress));
+        let supplies = Supplies {
+            mirrors: &Mirrors::find(project, Some(lock)),
+            bases: self.bases(),
+            fetcher: self.means.fetcher,
+            stated: &full_lock::stated(lock, project.encoder),
+            remote: remote.as_ref(),
+            target: self.target,
+        };
+        build::build(self.workshop, self.plans, supplies, options, seconds)
     }
 
     /// Removes what is damaged in the store. Gives `error` back where nothing is, or where what stdout
