@@ -1,12 +1,12 @@
-//! Decompression of a `.deb`'s inner archives to disk, so that memory does not grow with them.
+//! Decompression of a `.deb`'s inner archives to disk, so that memory does not grow with them. There they are
+//! compressed again, by what is fast and can be read at any place.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
-use oci::{HashingWriter, Source};
+use oci::{HashingWriter, Packer, Source};
 
 use crate::archive::{Compression, Part};
 use crate::error::Error;
@@ -25,7 +25,7 @@ pub(crate) struct Spool<'a> {
 }
 
 impl Spool<'_> {
-    /// `part` decompressed into an unlinked file, of at most `limit` bytes. Its sha256 is taken on
+    /// `part` decompressed, of at most `limit` bytes, into an unlinked file of fewer. Its sha256 is taken on
     /// the way: it is what makes two unpackings of one package equal.
     pub(crate) fn decompress(
         &self,
@@ -44,7 +44,8 @@ impl Spool<'_> {
         let input = BufReader::with_capacity(BUFFER, self.deb.range(part.offset, part.length));
         let decompress = |source| fault(DebFault::Decompress { member, source });
         let mut reader = decoder(part.compression, input).map_err(decompress)?;
-        let mut writer = HashingWriter::new(tempfile::tempfile_in(self.dir).map_err(spool)?);
+        let file = tempfile::tempfile_in(self.dir).map_err(spool)?;
+        let mut writer = HashingWriter::new(Packer::new(file).map_err(spool)?);
         let mut buffer = vec![0; BUFFER];
         let mut size = 0;
         loop {
@@ -60,15 +61,10 @@ impl Spool<'_> {
             }
             writer.write_all(&buffer[..read]).map_err(spool)?;
         }
-        let (mut file, digest, _) = writer.finish();
-        file.rewind().map_err(spool)?;
+        let (packer, digest, _) = writer.finish();
         let name = format!("{member} of {}", self.deb.name());
-        as_source(file, &name, digest).map_err(spool)
+        packer.finish(&name, Some(digest)).map_err(spool)
     }
-}
-
-fn as_source(file: File, name: &str, digest: oci::Digest) -> io::Result<Source> {
-    Source::from_file(file, name, Some(digest))
 }
 
 /// All three read concatenated streams, as the command-line tools do, and refuse anything else that

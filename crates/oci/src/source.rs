@@ -2,25 +2,28 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::Digest;
+use crate::packed::Packed;
 
 /// A file that stays as it is while parts of it are read, from any thread.
 ///
 /// Cloning is cheap and shares one open file. The file may have been unlinked (a temporary): what is
 /// open stays readable until the last clone is dropped.
 #[derive(Clone)]
-pub struct Source(Arc<Inner>);
+pub struct Source(pub(crate) Arc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     name: String,
     digest: Option<Digest>,
-    file: File,
+    pub(crate) file: File,
     len: u64,
+    /// Where the file is compressed.
+    packed: Option<Packed>,
 }
 
 impl Source {
@@ -38,7 +41,23 @@ impl Source {
             digest,
             file,
             len,
+            packed: None,
         })))
+    }
+
+    pub(crate) fn of_packed(
+        file: File,
+        packed: Packed,
+        name: &str,
+        digest: Option<Digest>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            name: name.to_owned(),
+            digest,
+            file,
+            len: packed.size(),
+            packed: Some(packed),
+        }))
     }
 
     /// What messages call it.
@@ -56,9 +75,18 @@ impl Source {
         self.0.len
     }
 
+    /// Bytes that it has on disk: fewer, where a [`Packer`](crate::Packer) wrote it.
+    pub fn disk_size(&self) -> u64 {
+        let packed = self.0.packed.as_ref();
+        packed.map_or(self.0.len, Packed::disk_size)
+    }
+
     /// Fills `buffer` from `offset` on; `UnexpectedEof` where the file ends before.
     pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.file.read_exact_at(buffer, offset)
+        if self.0.packed.is_none() {
+            return self.0.file.read_exact_at(buffer, offset);
+        }
+        self.range(offset, buffer.len() as u64).read_exact(buffer)
     }
 
     /// A reader of the `length` bytes from `offset` on; ends early where the file does.
@@ -95,14 +123,14 @@ pub struct SourceReader {
     left: u64,
 }
 
-impl io::Read for SourceReader {
+impl Read for SourceReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let wanted = (buffer.len() as u64).min(self.left) as usize;
-        let read = self
-            .source
-            .0
-            .file
-            .read_at(&mut buffer[..wanted], self.offset)?;
+        let (inner, buffer) = (&self.source.0, &mut buffer[..wanted]);
+        let read = match &inner.packed {
+            None => inner.file.read_at(buffer, self.offset)?,
+            Some(packed) => packed.read_at(&inner.file, buffer, self.offset)?,
+        };
         self.offset += read as u64;
         self.left -= read as u64;
         Ok(read)

@@ -2,6 +2,7 @@
 //! base and for `[system]` on any, and turns the packages that were chosen into a layer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -13,6 +14,7 @@ use futures::future::try_join_all;
 use oci::{Content, Digest, Kind, Platform, Tree};
 
 use crate::archives::{Distribution, Mirrors, Suite};
+use crate::build::in_parallel;
 use crate::clock;
 use crate::diagnostics::{Failure, IoContext, nearest};
 use crate::fetch::{Download, Fetcher, IfGone, without_secrets};
@@ -454,7 +456,7 @@ pub(crate) fn spooled(tree: &Tree) -> u64 {
     let sources: BTreeMap<_, _> = tree
         .iter()
         .filter_map(|(_, entry)| match &entry.kind {
-            Kind::File(Content::File { source, .. }) => Some((source.name(), source.size())),
+            Kind::File(Content::File { source, .. }) => Some((source.name(), source.disk_size())),
             _ => None,
         })
         .collect();
@@ -462,28 +464,30 @@ pub(crate) fn spooled(tree: &Tree) -> u64 {
 }
 
 /// The files of `debs`, which are in the store, as one layer; and what its packages' scripts would
-/// have done besides. They are put on `below`.
+/// have done besides. They are put on `below`. So many `threads` unpack a package each.
 pub(crate) fn tree(
     store: &Store,
     project: &Project,
     debs: &[LockedDeb],
     below: &Below,
+    threads: NonZeroUsize,
 ) -> anyhow::Result<(Tree, Vec<String>)> {
-    let mut held = store.disk().hold(Use::Spooled, 0);
+    let mut held = Vec::new();
     let mut unpack = |debs: &[LockedDeb], usr: Usr| {
         let options = UnpackOptions {
             keep_docs: project.debian.keep_docs,
             usr,
             ..UnpackOptions::default()
         };
-        debs.iter()
-            .map(|locked| {
-                let source = store.checked_source(&locked.sha256.0, locked.file_name())?;
-                let unpacked = Deb::open(source)?.unpack(&store.spool(), &options)?;
-                held.grow(spooled(&unpacked.tree));
-                Ok(unpacked)
-            })
-            .collect::<anyhow::Result<Vec<_>>>()
+        let unpacked = in_parallel(debs, threads, |locked| {
+            let source = store.checked_source(&locked.sha256.0, locked.file_name())?;
+            let unpacked = Deb::open(source)?.unpack(&store.spool(), &options)?;
+            let held = store.disk().hold(Use::Spooled, spooled(&unpacked.tree));
+            Ok((unpacked, held))
+        })?;
+        let (unpacked, more): (Vec<_>, Vec<_>) = unpacked.into_iter().unzip();
+        held.extend(more);
+        anyhow::Ok(unpacked)
     };
     let assembled = match (below, &project.base) {
         (Below::Own(under), Base::Debian(base)) if under.is_empty() => {

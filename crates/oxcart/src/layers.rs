@@ -299,7 +299,7 @@ impl Workshop<'_> {
 
     /// Makes the layer of `job`, and writes its tar stream to `tar` on the way.
     fn encode(&self, job: &Job, options: &Options, tar: &mut dyn Write) -> anyhow::Result<Made> {
-        let (tree, mut warnings) = self.tree(job)?;
+        let (tree, mut warnings) = self.tree(job, options.jobs)?;
         let spooled = match &job.step {
             Step::Debian(..) => debian::spooled(&tree),
             _ => 0,
@@ -342,9 +342,12 @@ impl Workshop<'_> {
         wheels.try_for_each(|it| self.store.check_blob(&it.sha256.0, &it.filename))
     }
 
-    fn tree(&self, job: &Job) -> anyhow::Result<(Tree, Vec<String>)> {
+    fn tree(&self, job: &Job, threads: usize) -> anyhow::Result<(Tree, Vec<String>)> {
         match &job.step {
-            Step::Debian(_, debs) => debian::tree(self.store, self.project, debs, &job.under),
+            Step::Debian(_, debs) => {
+                let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
+                debian::tree(self.store, self.project, debs, &job.under, threads)
+            }
             Step::Skeleton => Ok((skeleton(job)?, Vec::new())),
             Step::Wheels(_) | Step::Project(..) => self.wheels(job, job.step.wheels()),
             Step::Part(wheel, part) => {
