@@ -222,7 +222,9 @@ fn the_peak_is_what_the_file_system_sees() {
         most.abs_diff(said) < MIB,
         "{said} said, {most} seen: {parts:?}"
     );
-    assert!(parts["spooled"].as_u64().unwrap() > 11 * MIB, "{parts:?}");
+    // The noise of the package, and not the zeros: no plain file is there.
+    let spooled = parts["spooled"].as_u64().unwrap();
+    assert!(spooled > 3 * MIB && spooled < 4 * MIB, "{parts:?}");
     // In the end: what is kept besides wheels.
     let metadata = |arguments: &[&str]| -> Value {
         context.succeeds(

@@ -5,7 +5,6 @@ use std::fmt;
 
 use contents::{Ecosystem, Package};
 use facts::path::{join, name, parent};
-use wheel::Record;
 
 use crate::image::Image;
 use crate::report::{Code, Counts, Finding, Severity};
@@ -101,14 +100,11 @@ pub(crate) fn check(image: &Image<'_>, counts: &mut Counts, findings: &mut Vec<F
     }
 }
 
-/// What the package's RECORD has of the file.
-fn recorded(image: &Image<'_>, package: &Package, path: &str) -> Option<String> {
-    let info = parent(&package.metadata);
-    let text = image.contents.text(&join(info, "RECORD"))?;
-    let relative = path.strip_prefix(parent(info))?.trim_start_matches('/');
-    let (record, _) = Record::parse(text.as_bytes());
-    let checksum = record.get(relative)?.checksum.as_ref()?;
-    Some(format!("{checksum:?}"))
+/// The checksum that the package's RECORD has of the file, its beginning.
+fn recorded<'a>(image: &'a Image<'_>, package: &Package, path: &str) -> Option<&'a str> {
+    let record = join(parent(&package.metadata), "RECORD");
+    let mut rows = image.contents.record(&record)?;
+    rows.find(|(listed, _)| *listed == path)?.1
 }
 
 /// Whether it is in a directory that wheels often put beside their packages by mistake.

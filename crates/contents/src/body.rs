@@ -16,12 +16,17 @@ const MAX_TEXT: usize = 32 << 20;
 /// Bytes of a `#!` line; Linux reads 256.
 const MAX_SCRIPT: usize = 1024;
 
+/// What is read of package metadata ("Core metadata specifications").
+const FIELDS: [&str; 3] = ["Name:", "Version:", "Requires-Dist:"];
+
 /// What is kept of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Text {
     Whole,
-    /// Up to the first empty line.
+    /// Of the lines up to the first empty one those of [`FIELDS`].
     Header,
+    /// What is after the checksum of each line.
+    Sums,
 }
 
 /// Reads one body after the other.
@@ -77,7 +82,7 @@ impl BodyReader {
             }
             let is_read = match wanted {
                 Some(Text::Header) => header_end(text).is_some() || room == 0,
-                Some(Text::Whole) => room == 0,
+                Some(Text::Whole | Text::Sums) => room == 0,
                 None => text.len() >= 4 && (!text.starts_with(b"#!") || text.contains(&b'\n')),
             };
             if is_read && hash.is_none() {
@@ -91,10 +96,11 @@ impl BodyReader {
             _ if is_elf => Body::Elf(Box::new(Elf::read(&self.kept))),
             Some(Text::Header) => {
                 let end = header_end(&self.text).unwrap_or(self.text.len());
-                Body::Text(lossy(&self.text[..end]))
+                Body::Text(fields(&lossy(&self.text[..end])))
             }
-            Some(Text::Whole) if self.text.len() <= MAX_TEXT => Body::Text(lossy(&self.text)),
-            Some(Text::Whole) => Body::Unread,
+            Some(_) if self.text.len() > MAX_TEXT => Body::Unread,
+            Some(Text::Whole) => Body::Text(lossy(&self.text)),
+            Some(Text::Sums) => Body::Text(without_sums(&lossy(&self.text))),
             None => script(&self.text).map_or(Body::Unread, Body::Script),
         };
         Ok((body, digest))
@@ -106,6 +112,27 @@ fn script(bytes: &[u8]) -> Option<String> {
     let line = bytes.strip_prefix(b"#!")?;
     let line = line.split(|byte| *byte == b'\n').next()?;
     Some(lossy(line).trim().to_owned())
+}
+
+/// The lines of [`FIELDS`].
+fn fields(header: &str) -> String {
+    let is_kept = |line: &str| {
+        let begins = |field: &str| {
+            line.get(..field.len())
+                .is_some_and(|it| it.eq_ignore_ascii_case(field))
+        };
+        FIELDS.into_iter().any(begins)
+    };
+    let lines = header.split_inclusive('\n');
+    lines.filter(|line| is_kept(line)).collect()
+}
+
+/// Two blanks and a path of each line: what dpkg has before them nobody asks for.
+fn without_sums(text: &str) -> String {
+    let lines = text.split_inclusive('\n');
+    lines
+        .map(|line| line.find("  ").map_or(line, |at| &line[at..]))
+        .collect()
 }
 
 fn header_end(text: &[u8]) -> Option<usize> {
@@ -135,6 +162,7 @@ fn text_at(path: &str) -> Option<Text> {
         "usr/lib" => name == "os-release",
         "etc/ld.so.conf.d" => has("conf"),
         "var/lib/dpkg" => name == "status",
+        "var/lib/dpkg/status.d" if has("md5sums") => return Some(Text::Sums),
         "var/lib/dpkg/status.d" => true,
         "var/lib/dpkg/info" => has("list"),
         "lib/apk/db" | "usr/lib/apk/db" => name == "installed",

@@ -187,6 +187,21 @@ impl Contents {
         }
     }
 
+    /// The paths that the RECORD at `path` lists, sorted, and of each the beginning of its checksum, where
+    /// it has one; links are followed.
+    pub fn record(
+        &self,
+        path: &str,
+    ) -> Option<impl Iterator<Item = (&str, Option<&str>)> + use<'_>> {
+        let found = self.resolve(path)?;
+        let slot = self.slots.get(found.path)?;
+        let layer = slot.file.as_ref().map_or(slot.layer, |(layer, _)| *layer);
+        match &found.entry.file()?.body {
+            crate::Body::Record(record) => Some(record.rows(&self.layers[layer])),
+            _ => None,
+        }
+    }
+
     /// `path` with all links in it followed, whether something is there or not. None where links lead in a
     /// circle.
     pub fn follow(&self, path: &str) -> Option<String> {

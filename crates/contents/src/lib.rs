@@ -13,6 +13,7 @@ mod list;
 mod listing;
 mod owners;
 mod packages;
+mod record;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ pub use error::Error;
 pub use list::{Options, list, list_tar};
 pub use listing::{Body, Entry, File, Kind, Listing};
 pub use packages::{Ecosystem, Package};
+pub use record::Record;
 
 /// Changes when a listing of the same layer would say something else: kept ones are then read anew.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;

@@ -9,6 +9,7 @@ use crate::Error;
 use crate::body::BodyReader;
 use crate::links::follow;
 use crate::listing::{Body, Entry, File, Kind, Listing};
+use crate::record;
 
 /// Bytes of what a listing keeps.
 const MAX_KEPT: usize = 512 << 20;
@@ -45,6 +46,7 @@ pub fn list_tar(tar: impl BufRead, options: Options) -> Result<Listing, Error> {
     while let Some(member) = members.next_member()? {
         lister.member(&member, &mut members)?;
     }
+    record::settle(&mut lister.listing);
     Ok(lister.listing)
 }
 
@@ -181,7 +183,7 @@ fn weight(kind: &Kind) -> usize {
         Kind::Directory | Kind::Special => 0,
         Kind::Symlink { target } | Kind::Hardlink { target } => target.len(),
         Kind::File(file) => match &file.body {
-            Body::Unread => 0,
+            Body::Unread | Body::Record(_) => 0,
             Body::Script(text) | Body::Text(text) => text.len(),
             Body::Elf(elf) => {
                 let names = elf.needed.iter().chain(&elf.defines);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use oci::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::Elf;
+use crate::{Elf, Record};
 
 /// Everything that one layer says. It depends on nothing but the layer's uncompressed bytes, so it can be
 /// kept by the layer's `diff_id`.
@@ -47,8 +47,10 @@ pub struct Entry {
     /// Permission bits, with setuid (04000), setgid (02000) and sticky (01000).
     pub mode: u32,
     /// Its owner.
+    #[serde(default, skip_serializing_if = "is_root")]
     pub uid: u64,
     /// Its group.
+    #[serde(default, skip_serializing_if = "is_root")]
     pub gid: u64,
     /// Seconds since 1970.
     pub mtime: i64,
@@ -62,6 +64,18 @@ impl Entry {
             _ => None,
         }
     }
+
+    pub(crate) fn file_mut(&mut self) -> Option<&mut File> {
+        match &mut self.kind {
+            Kind::File(file) => Some(file),
+            _ => None,
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+fn is_root(id: &u64) -> bool {
+    *id == 0
 }
 
 /// What an entry is.
@@ -92,22 +106,34 @@ pub struct File {
     /// Bytes.
     pub size: u64,
     /// Of its bytes, where [`Options::digests`](crate::Options) wants it and the file is not sparse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Digest>,
     /// What is in it.
+    #[serde(default, skip_serializing_if = "Body::is_unread")]
     pub body: Body,
 }
 
 /// What was read of a file.
-#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum Body {
     /// Nothing.
+    #[default]
     Unread,
     /// It is an ELF file, by its first bytes.
     Elf(Box<Elf>),
     /// It begins with `#!`: the rest of that line, trimmed.
     Script(String),
-    /// The text of a file that says something of the image: package metadata (of METADATA and PKG-INFO the
-    /// header fields only), records of package managers, configuration of the loader, accounts.
+    /// The text of a file that says something of the image: package metadata (of METADATA and PKG-INFO names,
+    /// versions and requirements only), records of package managers (of dpkg's checksums the paths only),
+    /// configuration of the loader, accounts.
     Text(String),
+    /// It is a RECORD.
+    Record(Record),
+}
+
+impl Body {
+    fn is_unread(&self) -> bool {
+        *self == Self::Unread
+    }
 }

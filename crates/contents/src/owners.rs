@@ -1,16 +1,5 @@
 //! Which files package managers say that packages own. Paths have no slash before them.
 
-use wheel::Record;
-
-/// The paths of a RECORD in `site` (the specification "Recording installed projects").
-pub(crate) fn of_record(site: &str, text: &str) -> Vec<String> {
-    let (record, _) = Record::parse(text.as_bytes());
-    record
-        .iter()
-        .filter_map(|(path, _)| facts::path::relative(&format!("/{site}/{path}")))
-        .collect()
-}
-
 /// Of `info/PACKAGE.list`: absolute paths, directories among them.
 pub(crate) fn of_list(text: &str) -> Vec<String> {
     let paths = text.lines().filter_map(|line| line.strip_prefix('/'));

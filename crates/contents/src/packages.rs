@@ -125,11 +125,10 @@ fn python(contents: &Contents) -> Vec<Package> {
 /// With the directory of the metadata.
 fn python_claim<'a>(contents: &Contents, metadata: Found<'a>) -> Option<(Claim, &'a str)> {
     let (info, file) = split(metadata.path);
-    let site = parent(info);
-    let (info, site) = match file {
-        "METADATA" if info.ends_with(".dist-info") => (info, site),
-        "PKG-INFO" if info.ends_with(".egg-info") => (info, site),
-        file if file.ends_with(".egg-info") && is_site(name(info)) => (metadata.path, info),
+    let info = match file {
+        "METADATA" if info.ends_with(".dist-info") => info,
+        "PKG-INFO" if info.ends_with(".egg-info") => info,
+        file if file.ends_with(".egg-info") && is_site(name(info)) => metadata.path,
         _ => return None,
     };
     let text = contents.text(metadata.path)?;
@@ -140,9 +139,10 @@ fn python_claim<'a>(contents: &Contents, metadata: Found<'a>) -> Option<(Claim, 
                 .then(|| value.trim().to_owned())
         })
     };
-    let listed = |file: &str| contents.text(&join(info, file));
-    let mut paths = match (listed("RECORD"), listed("installed-files.txt")) {
-        (Some(text), _) => owners::of_record(site, text),
+    let record = contents.record(&join(info, "RECORD"));
+    let installed = contents.text(&join(info, "installed-files.txt"));
+    let mut paths: Vec<String> = match (record, installed) {
+        (Some(rows), _) => rows.map(|(path, _)| path.to_owned()).collect(),
         (None, Some(text)) => text
             .lines()
             .filter_map(|line| facts::path::relative(&format!("/{info}/{line}")))

@@ -101,7 +101,11 @@ fn what_a_layer_says() {
         .file("etc/passwd", "root:x:0:0::/root:/bin/sh\n")
         .file(
             "a/x-1.dist-info/METADATA",
-            "Name: x\nVersion: 1\n\nA long text",
+            "Name: x\nSummary: y\nversion: 1\nRequires-Dist: z\n\nName: of a text",
+        )
+        .file(
+            "var/lib/dpkg/status.d/x.md5sums",
+            "d41d8cd98f00b204e9800998ecf8427e  usr/a\nd41d8cd98f00b204e9800998ecf8427e  usr/b  c\nodd\n",
         )
         .file("a/.wh.gone", "")
         .file("b/.wh..wh..opq", "")
@@ -122,7 +126,11 @@ fn what_a_layer_says() {
     );
     assert_eq!(
         body("a/x-1.dist-info/METADATA"),
-        &Body::Text("Name: x\nVersion: 1".to_owned())
+        &Body::Text("Name: x\nversion: 1\nRequires-Dist: z".to_owned())
+    );
+    assert_eq!(
+        body("var/lib/dpkg/status.d/x.md5sums"),
+        &Body::Text("  usr/a\n  usr/b  c\nodd\n".to_owned())
     );
     let tool = &listing.entries["usr/bin/tool"];
     assert_eq!(

@@ -125,12 +125,7 @@ impl Packed {
     }
 
     /// As [`FileExt::read_at`] of the file before it was compressed: no more than the frame at `offset` has.
-    pub(crate) fn read_at(
-        &self,
-        file: &File,
-        buffer: &mut [u8],
-        offset: u64,
-    ) -> io::Result<usize> {
+    pub(crate) fn read_at(&self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         if offset >= self.frames.size {
             return Ok(0);
         }
@@ -158,7 +153,9 @@ impl Packed {
         let length = decompress_to_buffer(&packed, &mut bytes[..])?;
         let left = self.frames.size - (number * FRAME) as u64;
         if length as u64 != left.min(FRAME as u64) {
-            return Err(io::Error::other("a temporary file is not as it was written"));
+            return Err(io::Error::other(
+                "a temporary file is not as it was written",
+            ));
         }
         bytes.truncate(length);
         Ok(bytes)
@@ -242,7 +239,9 @@ mod tests {
         let source = packed(&bytes(2 * FRAME), FRAME);
         source.0.file.set_len(source.disk_size() - 1).unwrap();
         source.read_exact_at(&mut [0; 10], 0).unwrap();
-        source.read_exact_at(&mut [0; 10], FRAME as u64).unwrap_err();
+        source
+            .read_exact_at(&mut [0; 10], FRAME as u64)
+            .unwrap_err();
         source.0.file.write_all_at(&[0; 100], 0).unwrap();
         source.read_exact_at(&mut [0; 10], 0).unwrap_err();
     }

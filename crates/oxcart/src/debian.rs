@@ -26,6 +26,9 @@ use crate::project::{Base, Project};
 use crate::store::{Store, Use};
 use crate::system;
 
+/// Packages of one layer that are unpacked at a time: each takes 9 MiB and more, as xz wants it.
+const UNPACKING: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+
 /// What one platform gets of Debian.
 #[derive(Debug, Default)]
 pub(crate) struct Resolved {
@@ -464,7 +467,8 @@ pub(crate) fn spooled(tree: &Tree) -> u64 {
 }
 
 /// The files of `debs`, which are in the store, as one layer; and what its packages' scripts would
-/// have done besides. They are put on `below`. So many `threads` unpack a package each.
+/// have done besides. They are put on `below`. Up to `threads` packages are unpacked at a
+/// time.
 pub(crate) fn tree(
     store: &Store,
     project: &Project,
@@ -479,7 +483,7 @@ pub(crate) fn tree(
             usr,
             ..UnpackOptions::default()
         };
-        let unpacked = in_parallel(debs, threads, |locked| {
+        let unpacked = in_parallel(debs, threads.min(UNPACKING), |locked| {
             let source = store.checked_source(&locked.sha256.0, locked.file_name())?;
             let unpacked = Deb::open(source)?.unpack(&store.spool(), &options)?;
             let held = store.disk().hold(Use::Spooled, spooled(&unpacked.tree));

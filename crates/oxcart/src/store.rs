@@ -40,7 +40,7 @@ const KINDS: [&str; 10] = [
     "index-cache",
 ];
 /// How hard records are compressed, in zstd's levels.
-const LEVEL: i32 = 3;
+const LEVEL: i32 = 9;
 /// Repositories of one registry that are remembered for a blob.
 const HOMES: usize = 4;
 
