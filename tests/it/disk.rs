@@ -43,7 +43,7 @@ fn size(directory: &Path) -> u64 {
 }
 
 /// What `run` gives, and the largest of the values that `sample` gave meanwhile.
-fn sampled<R>(sample: impl Fn() -> u64 + Sync, run: impl FnOnce() -> R) -> (R, u64) {
+pub(crate) fn sampled<R>(sample: impl Fn() -> u64 + Sync, run: impl FnOnce() -> R) -> (R, u64) {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let sampler = scope.spawn(|| {
@@ -151,7 +151,7 @@ fn a_failed_build_leaves_nothing_and_a_killed_one_goes_with_the_next() {
 }
 
 /// Bytes that are used on the file system of `path`.
-fn used(path: &Path) -> u64 {
+pub(crate) fn used(path: &Path) -> u64 {
     let found = rustix::fs::statvfs(path).unwrap();
     (found.f_blocks - found.f_bfree) * found.f_frsize
 }
