@@ -13,6 +13,7 @@ use crate::damage::Disk;
 use crate::disk::{sampled, used};
 use crate::project::{Project, STANDARD, digest_of, listing, noise};
 use crate::reproducible::copy;
+use crate::sources::Sources;
 
 const MIB: u64 = 1 << 20;
 const NAME: &str = "team/demo";
@@ -297,4 +298,23 @@ fn a_failure_is_told_as_without() {
             .next()
             .is_none()
     );
+}
+
+#[test]
+fn what_is_built_from_sources_goes_too() {
+    let sources = Sources::new(
+        "pyproject = true\nproject = \"wheel\"\npackages = [\"demo\"]\nbuild-from-source = [\"demo\"]",
+    );
+    let sdist = sources.sdist("demo", "1.0");
+    sources.project.index.add_sdist(&sdist);
+    let own = sources.sdist("own", "0.1").tag("py3-none-any");
+    for (path, bytes) in own.sources() {
+        sources.project.context.write(&path, bytes);
+    }
+    let context = &sources.project.context;
+    let registry = Registry::start();
+    let name = registry.reference(NAME);
+    let digest = digest_of(&context.succeeds(arguments(&name, &[])));
+    check(&registry, context);
+    assert_eq!(digest_of(&context.succeeds(["build"])), digest);
 }

@@ -325,9 +325,9 @@ fn delivered(
     let delivery = Delivery::new(&tasks, target, supplies, options);
     let jobs = tasks.iter().map(|(job, _)| *job);
     let shares = shares(jobs, options.threads, delivery.limit());
-    let work: Vec<_> = tasks.iter().zip(shares).collect();
-    let delivered = in_parallel(&work, delivery::LAYERS, |(task, share)| {
-        let layer = delivery.deliver(task, || make(task.0, *share))?;
+    let work: Vec<_> = tasks.iter().zip(shares).enumerate().collect();
+    let delivered = in_parallel(&work, delivery::LAYERS, |(n, (task, share))| {
+        let layer = delivery.deliver(*n, task, || make(task.0, *share))?;
         Ok(layer.map(|it| (it.job.key, Had::of(it))))
     })?;
     delivery.done();

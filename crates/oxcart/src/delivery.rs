@@ -1,7 +1,7 @@
 //! Layers that go to the registry as they are made, for a build that keeps nothing: what a layer is made of is
 //! fetched when its turn comes, and goes when its blob is there. So the files of a few layers are on disk at a
-//! time, however many there are. The blobs wait there for the manifest that names them, which comes when the whole
-//! image is seen to be right; without one they are nothing to anybody.
+//! time, however many there are. In the registry the blobs wait for the manifests that name them, which come when
+//! the whole image is seen to be right; without one they are nothing to anybody.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
@@ -11,13 +11,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use indicatif::ProgressBar;
 use oci::Digest;
 use registry::Pushed;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore, watch};
 
 use crate::build::{BuiltLayer, Options, Supplies};
 use crate::fetch::{Download, Fetching};
 use crate::layers::Job;
 use crate::listings;
 use crate::metadata::LayerState;
+use crate::push;
 use crate::remote::Home;
 use crate::store::{Kept, LayerRecord, Store};
 use crate::target::Target;
@@ -35,10 +36,14 @@ pub(crate) type Task<J> = (J, Vec<Download>);
 pub(crate) fn neighbours<J>(mut tasks: Vec<Task<J>>) -> Vec<Task<J>> {
     let mut ordered = Vec::new();
     while !tasks.is_empty() {
-        let files: BTreeSet<_> = digests(&tasks[0].1).collect();
+        let mut files: BTreeSet<_> = digests(&tasks[0].1).collect();
         let mut is_first = true;
         let is_near = |(_, own): &Task<J>| {
-            std::mem::take(&mut is_first) || digests(own).any(|it| files.contains(&it))
+            let shares = digests(own).any(|it| files.contains(&it));
+            if shares {
+                files.extend(digests(own));
+            }
+            std::mem::take(&mut is_first) || shares
         };
         let (near, far) = tasks.into_iter().partition::<Vec<_>, _>(is_near);
         ordered.extend(near);
@@ -51,7 +56,7 @@ fn digests(files: &[Download]) -> impl Iterator<Item = Digest> {
     files.iter().filter_map(|it| it.digest)
 }
 
-/// From files that a registry elsewhere has to the blobs of one repository.
+/// The way of layers from the files that they are made of to one repository.
 pub(crate) struct Delivery<'a> {
     supplies: Supplies<'a>,
     target: &'a Target,
@@ -60,7 +65,9 @@ pub(crate) struct Delivery<'a> {
     fetching: Fetching<'a>,
     pushing: ProgressBar,
     /// Whose turn it is to be made.
-    turns: Semaphore,
+    making: Semaphore,
+    /// Whose turn it is to be sent.
+    sending: Semaphore,
     /// What becomes of each blob: two layers may have the same.
     pushed: Mutex<BTreeMap<Digest, Arc<OnceCell<Pushed>>>>,
 }
@@ -73,21 +80,19 @@ impl<'a> Delivery<'a> {
         supplies: Supplies<'a>,
         options: Options,
     ) -> Self {
-        let files: Vec<_> = tasks.iter().flat_map(|it| it.1.clone()).collect();
+        let each = tasks.iter().map(|(_, files)| &files[..]);
+        let all: Vec<_> = each.clone().flatten().cloned().collect();
         let pushing = supplies.bases.progress.bytes("Pushing", 0);
         supplies.bases.registries.show(Some(pushing.clone()));
         Self {
             supplies,
             target,
             options,
-            files: Files::new(
-                tasks.iter().map(|it| &it.1[..]),
-                LEAST,
-                supplies.bases.store,
-            ),
-            fetching: supplies.fetcher.fetching(&files),
+            files: Files::new(each, LEAST, supplies.bases.store),
+            fetching: supplies.fetcher.fetching(&all),
             pushing,
-            turns: Semaphore::new(options.threads.get()),
+            making: Semaphore::new(options.threads.get()),
+            sending: Semaphore::new(push::PARALLEL),
             pushed: Mutex::default(),
         }
     }
@@ -97,18 +102,22 @@ impl<'a> Delivery<'a> {
         self.files.limit
     }
 
-    /// Has the layer made by `make`, and its blob in the repository. None where another one has failed.
+    /// Has the layer made by `make`, the `n`th to begin, and its blob in the repository. None where another one
+    /// has failed.
     pub(crate) fn deliver(
         &self,
+        n: usize,
         (job, files): &Task<&Job>,
         make: impl FnOnce() -> anyhow::Result<LayerRecord>,
     ) -> anyhow::Result<Option<BuiltLayer>> {
         let Supplies { fetcher, bases, .. } = self.supplies;
-        let Some(work) = self.files.begin(files) else {
+        let Some(work) = self.files.begin(n, files) else {
             return Ok(None);
         };
-        fetcher.wait(self.fetching.have(files))?;
-        let turn = fetcher.wait(self.turns.acquire());
+        if self.unless_failed(self.fetching.have(files))?.is_none() {
+            return Ok(None);
+        }
+        let turn = fetcher.wait(self.making.acquire());
         let record = make()?;
         drop(turn);
         let mut layer = BuiltLayer {
@@ -121,7 +130,10 @@ impl<'a> Delivery<'a> {
             // The last chance: a proof does not read what is in the registry alone.
             listings::of_built(bases.store, iter::once(&layer), NonZeroUsize::MIN)?;
         }
-        layer.home = Home::Target(fetcher.wait(self.push(&layer))?);
+        let Some(pushed) = self.unless_failed(self.push(&layer))? else {
+            return Ok(None);
+        };
+        layer.home = Home::Target(pushed);
         if layer.record.kept == Kept::Blob {
             // As all of these: what cannot be removed goes with the directory.
             let _ = bases.store.remove_blob(&layer.record.layer.digest);
@@ -133,11 +145,27 @@ impl<'a> Delivery<'a> {
     async fn push(&self, layer: &BuiltLayer) -> anyhow::Result<Pushed> {
         let digest = layer.record.layer.digest;
         let cell = Arc::clone(lock(&self.pushed).entry(digest).or_default());
-        let push = || {
+        let push = async || {
+            let _turn = self.sending.acquire().await;
             self.pushing.inc_length(layer.record.layer.size);
-            self.target.put_layer(layer, self.supplies.bases.store)
+            let store = self.supplies.bases.store;
+            self.target.put_layer(layer, store).await
         };
         Ok(cell.get_or_try_init(push).await?.clone())
+    }
+
+    /// What `work` gives. None once another layer has failed: what is told then does not wait for large files.
+    fn unless_failed<T, E>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<Option<T>, E> {
+        let mut failed = self.files.has_failed.subscribe();
+        self.supplies.fetcher.wait(async {
+            tokio::select! {
+                result = work => result.map(Some),
+                _ = failed.wait_for(|it| *it) => Ok(None),
+            }
+        })
     }
 
     /// Says what was fetched.
@@ -154,6 +182,7 @@ struct Files<'a> {
     store: &'a Store,
     state: Mutex<State>,
     changed: Condvar,
+    has_failed: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -162,9 +191,10 @@ struct State {
     needs: BTreeMap<Digest, usize>,
     /// Bytes of each that is there, or will be at once.
     here: BTreeMap<Digest, u64>,
-    /// Layers in work.
+    /// Layers that have begun: in their order, so that what a layer keeps for another one does not stay long.
+    begun: usize,
+    /// Of them, those in work.
     working: usize,
-    has_failed: bool,
 }
 
 impl<'a> Files<'a> {
@@ -187,21 +217,25 @@ impl<'a> Files<'a> {
             store,
             state: Mutex::new(state),
             changed: Condvar::new(),
+            has_failed: watch::Sender::new(false),
         }
     }
 
-    /// Waits until there is room for `files`. None once a layer has failed.
-    fn begin(&self, files: &[Download]) -> Option<Work<'_>> {
+    /// Waits until there is room for the `files` of the `n`th layer. None once a layer has failed.
+    fn begin(&self, n: usize, files: &[Download]) -> Option<Work<'_>> {
         let files = sizes(files);
         let mut state = lock(&self.state);
-        while !state.has_failed && !state.has_room(&files, self.limit) {
+        let has_failed = || *self.has_failed.borrow();
+        while !has_failed() && (state.begun < n || !state.has_room(&files, self.limit)) {
             let waited = self.changed.wait(state);
             state = waited.unwrap_or_else(PoisonError::into_inner);
         }
-        if state.has_failed {
+        if has_failed() {
             return None;
         }
+        state.begun += 1;
         state.working += 1;
+        self.changed.notify_all();
         let digests = files.keys().copied().collect();
         state.here.extend(files);
         Some(Work {
@@ -248,7 +282,9 @@ impl Drop for Work<'_> {
     fn drop(&mut self) {
         let mut state = lock(&self.of.state);
         state.working -= 1;
-        state.has_failed |= !self.is_done;
+        if !self.is_done {
+            self.of.has_failed.send_replace(true);
+        }
         self.of.changed.notify_all();
     }
 }
@@ -299,8 +335,9 @@ mod tests {
         let files = Files::new(layers.iter().map(|it| &it[..]), 0, &store);
         assert_eq!(files.limit, 30);
         let most = AtomicU64::new(0);
-        in_parallel(&layers, LAYERS, |own| {
-            let work = files.begin(own).unwrap();
+        let layers: Vec<_> = layers.iter().enumerate().collect();
+        in_parallel(&layers, LAYERS, |(n, own)| {
+            let work = files.begin(*n, own).unwrap();
             let here: u64 = lock(&files.state).here.values().sum();
             most.fetch_max(here, Ordering::Relaxed);
             thread::sleep(std::time::Duration::from_millis(1));
@@ -323,14 +360,14 @@ mod tests {
         let (shared, size) = blob.keep().unwrap();
         let own = [file("shared", size)];
         let files = Files::new([&own[..], &own[..], &own[..]].into_iter(), 0, &store);
-        files.begin(&own).unwrap().done();
-        files.begin(&own).unwrap().done();
+        files.begin(0, &own).unwrap().done();
+        files.begin(1, &own).unwrap().done();
         assert!(store.has_blob(&shared));
         // It is looked at for what made the layer fail.
-        drop(files.begin(&own).unwrap());
-        assert!(store.has_blob(&shared) && files.begin(&own).is_none());
+        drop(files.begin(2, &own).unwrap());
+        assert!(store.has_blob(&shared) && files.begin(3, &own).is_none());
         let files = Files::new([&own[..]].into_iter(), 0, &store);
-        files.begin(&own).unwrap().done();
+        files.begin(0, &own).unwrap().done();
         assert!(!store.has_blob(&shared));
     }
 
@@ -338,14 +375,14 @@ mod tests {
     fn those_that_wait_learn_of_a_failure() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(Some(directory.path())).unwrap();
-        let [large, other] = [[file("large", 9)], [file("other", 10)]];
-        let files = Files::new([&large[..], &other[..]].into_iter(), 0, &store);
-        let room = files.begin(&[file("filler", 11)]).unwrap();
-        let work = files.begin(&large).unwrap();
+        let [large, other] = &[[file("large", 9)], [file("other", 10)]];
+        let files = &Files::new([&large[..], &other[..]].into_iter(), 0, &store);
+        let room = files.begin(0, &[file("filler", 11)]).unwrap();
+        let work = files.begin(1, large).unwrap();
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| files.begin(&other).is_none());
+            let waiting = [2, 3].map(|n| scope.spawn(move || files.begin(n, other).is_none()));
             drop(work);
-            assert!(waiting.join().unwrap());
+            assert!(waiting.into_iter().all(|it| it.join().unwrap()));
         });
         drop(room);
     }

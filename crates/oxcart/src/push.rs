@@ -21,7 +21,7 @@ use crate::remote::Home;
 use crate::store::Store;
 
 /// Blobs that go out at a time.
-const PARALLEL: usize = 4;
+pub(crate) const PARALLEL: usize = 4;
 /// Requests about manifests at a time.
 const QUESTIONS: usize = 8;
 
