@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -53,9 +54,11 @@ pub(crate) fn sampled<R>(sample: impl Fn() -> u64 + Sync, run: impl FnOnce() -> 
             }
             most
         });
-        let result = run();
+        // One that panics does not go on for ever.
+        let result = catch_unwind(AssertUnwindSafe(run));
         done.store(true, Ordering::Relaxed);
-        (result, sampler.join().unwrap())
+        let most = sampler.join().unwrap();
+        (result.unwrap_or_else(|panic| resume_unwind(panic)), most)
     })
 }
 

@@ -301,7 +301,7 @@ fn a_failure_is_told_as_without() {
 }
 
 #[test]
-fn what_is_built_from_sources_goes_too() {
+fn what_is_built_from_sources_is_delivered() {
     let sources = Sources::new(
         "pyproject = true\nproject = \"wheel\"\npackages = [\"demo\"]\nbuild-from-source = [\"demo\"]",
     );
