@@ -1,35 +1,59 @@
-//! Inflating raw deflate streams block by block, with the positions of blocks in bits.
+//! Inflating raw deflate streams block by block, with the positions of blocks in bits (RFC 1951).
 //!
-//! zlib's `inflate(Z_BLOCK)` stops at the end of each block and says in `data_type` how many bits of
-//! the last byte it has not used. The safe interfaces hide that, so this module, alone in the
-//! workspace, calls the C-like one of zlib-rs. Follows RFC 1951 and zlib.h.
-#![expect(
-    unsafe_code,
-    reason = "no safe interface of zlib-rs tells where in a byte a block ends"
-)]
+//! It is our own because no library with a safe interface tells where in a byte a block ends, and because
+//! layers are made at the speed of this. Streams come and go in pieces of any size; what is refused is what
+//! zlib refuses.
 
-use std::ffi::{CStr, c_int};
-use std::mem::size_of;
+mod bits;
+mod fast;
+#[cfg(test)]
+mod tests;
 
-use libz_rs_sys::{
-    Z_BLOCK, Z_BUF_ERROR, Z_DATA_ERROR, Z_OK, Z_STREAM_END, inflate, inflateEnd,
-    inflateGetDictionary, inflateInit2_, inflatePrime, inflateReset, inflateSetDictionary,
-    z_stream, zlibVersion,
-};
+use bits::{Bits, Pause, Pieces};
 
-/// `windowBits` for a raw stream with the full window.
-const RAW: c_int = -15;
-
-/// What zlib compares the caller's idea of its stream with.
-const SIZE: c_int = size_of::<z_stream>().cast_signed() as c_int;
+use crate::huffman::{self, Distances, Lengths, Meta, Use};
 
 /// How far back a stream refers, in bytes (RFC 1951, section 2).
 pub(crate) const WINDOW: usize = 32 << 10;
 
 /// The inflater of one thread, used for one stream after the other.
 pub(crate) struct Inflate {
-    /// Boxed because zlib's rules do not let it move.
-    stream: Box<z_stream>,
+    state: State,
+    /// Whether the block at hand is the last one.
+    is_last: bool,
+    bits: Bits,
+    /// What was produced last: [`WINDOW`] bytes or more, but for the beginning of a stream.
+    history: Vec<u8>,
+    header: Header,
+    meta: Meta,
+    lengths: Lengths,
+    distances: Distances,
+    /// Whether the tables are those of fixed codes.
+    is_fixed: bool,
+}
+
+/// What comes next in the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Block,
+    StoredLength,
+    Stored { left: usize },
+    Counts,
+    Meta { next: usize },
+    Lengths { next: usize },
+    Symbols,
+    Match { length: usize, distance: usize },
+}
+
+/// The lengths of a block's codes.
+struct Header {
+    /// Of literals and lengths, then of distances.
+    lengths: [u8; 286 + 30],
+    /// How many of the former and of both there are.
+    literals: usize,
+    all: usize,
+    meta: [u8; 19],
+    metas: usize,
 }
 
 /// What one call did.
@@ -54,29 +78,41 @@ pub(crate) enum Stop {
     End { unused: u32 },
 }
 
-/// Why a stream cannot be inflated: zlib's message.
+/// Why a stream cannot be inflated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct InflateError(String);
+pub struct InflateError(&'static str);
+
+const FAR: InflateError = InflateError("invalid distance too far back");
+const NO_LENGTH: InflateError = InflateError("invalid literal/length code");
+const NO_DISTANCE: InflateError = InflateError("invalid distance code");
 
 impl Inflate {
     pub(crate) fn new() -> Self {
-        let mut stream = Box::new(z_stream::default());
-        // SAFETY: `stream` is valid and default-made (no allocator functions, so the library uses its
-        // own), and the version and size are those of the library it is made for.
-        let code = unsafe { inflateInit2_(&raw mut *stream, RAW, zlibVersion(), SIZE) };
-        assert_eq!(code, Z_OK, "inflateInit2 fails only when memory runs out");
-        Self { stream }
+        Self {
+            state: State::Block,
+            is_last: false,
+            bits: Bits::default(),
+            history: Vec::with_capacity(2 * WINDOW),
+            header: Header {
+                lengths: [0; 316],
+                literals: 0,
+                all: 0,
+                meta: [0; 19],
+                metas: 0,
+            },
+            meta: Meta::new(),
+            lengths: Lengths::new(),
+            distances: Distances::new(),
+            is_fixed: false,
+        }
     }
 
     /// Makes ready for another stream, whatever became of the one before.
     pub(crate) fn reset(&mut self) {
-        // SAFETY: `stream` was initialised in `new` and is ended only in `drop`.
-        let code = unsafe { inflateReset(&raw mut *self.stream) };
-        assert_eq!(
-            code, Z_OK,
-            "inflateReset fails only on a stream that was not initialised"
-        );
+        self.state = State::Block;
+        self.bits = Bits::default();
+        self.history.clear();
     }
 
     /// Makes ready to go on with a stream where a block begins: in the highest `unused` (0 to 7) bits of
@@ -84,241 +120,276 @@ impl Inflate {
     pub(crate) fn resume(&mut self, last: u8, unused: u32, window: &[u8]) {
         assert!(unused < 8 && window.len() <= WINDOW);
         self.reset();
-        let bits = (u32::from(last) >> (8 - unused)).cast_signed();
-        let (unused, length) = (unused.cast_signed(), clamp(window.len()));
-        // SAFETY: the stream is initialised, and `window` has `length` bytes.
-        let codes = unsafe {
-            [
-                inflatePrime(&raw mut *self.stream, unused, bits),
-                inflateSetDictionary(&raw mut *self.stream, window.as_ptr(), length),
-            ]
+        self.bits = Bits {
+            held: u64::from(last) >> (8 - unused),
+            count: unused,
         };
-        assert_eq!(
-            codes, [Z_OK; 2],
-            "a raw stream takes both before its first block"
-        );
+        self.history.extend_from_slice(window);
     }
 
     /// What was produced last, as far back as the stream may refer to it.
     pub(crate) fn window(&self) -> Box<[u8]> {
-        let mut window = vec![0; WINDOW];
-        let mut length = 0;
-        // SAFETY: the stream is initialised, and `window` has room for the largest window.
-        let code = unsafe {
-            inflateGetDictionary(
-                &raw const *self.stream,
-                window.as_mut_ptr(),
-                &raw mut length,
-            )
-        };
-        assert_eq!(code, Z_OK, "a stream that is initialised has a window");
-        window.truncate(length as usize);
-        window.into()
+        self.history[self.history.len().saturating_sub(WINDOW)..].into()
     }
 
     /// Inflates from `input` to `output` until one of them is used up or a block ends. Not to be
     /// called after [`Stop::End`] or an error before [`Inflate::reset`]. What lies in `output` behind
     /// the produced bytes may be overwritten.
     pub(crate) fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, InflateError> {
-        let stream = &mut *self.stream;
-        let (avail_in, avail_out) = (clamp(input.len()), clamp(output.len()));
-        stream.next_in = input.as_ptr();
-        stream.avail_in = avail_in;
-        stream.next_out = output.as_mut_ptr();
-        stream.avail_out = avail_out;
-        // SAFETY: the stream is initialised; `next_in` and `next_out` point to at least `avail_in`
-        // and `avail_out` bytes that are borrowed for the time of the call, the latter exclusively.
-        let code = unsafe { inflate(&raw mut *stream, Z_BLOCK) };
-        let consumed = (avail_in - stream.avail_in) as usize;
-        let produced = (avail_out - stream.avail_out) as usize;
-        let state = stream.data_type;
-        let unused = (state & 63).cast_unsigned();
-        let stop = match (code, state & (128 | 64)) {
-            (Z_OK | Z_BUF_ERROR, 128) => Stop::Block { unused },
-            (Z_OK | Z_BUF_ERROR | Z_STREAM_END, 192) => Stop::End { unused },
-            (Z_OK | Z_BUF_ERROR, _) => {
-                if consumed == 0 && produced == 0 && !input.is_empty() && !output.is_empty() {
-                    return Err(self.error("no progress"));
-                }
-                Stop::Starved
-            }
-            (Z_DATA_ERROR, _) => return Err(self.error("invalid data")),
-            _ => return Err(self.error("unexpected state")),
+        let mut pieces = Pieces {
+            input,
+            at: 0,
+            output,
+            out: 0,
         };
-        if unused > 7 && stop != Stop::Starved {
-            return Err(self.error("more than a byte is unused at the end of a block"));
-        }
+        let is_block_over = match self.inflate(&mut pieces) {
+            Ok(()) => true,
+            Err(Pause::Starved | Pause::Full) => false,
+            Err(Pause::Error(error)) => return Err(error),
+        };
+        let Pieces { at, out, .. } = pieces;
+        self.remember(&pieces.output[..out]);
+        let unused = self.bits.count;
+        let stop = match (is_block_over, self.is_last) {
+            (false, _) => Stop::Starved,
+            (true, false) => Stop::Block { unused },
+            (true, true) => Stop::End { unused },
+        };
         Ok(Step {
-            consumed,
-            produced,
+            consumed: at,
+            produced: out,
             stop,
         })
     }
 
-    fn error(&self, otherwise: &str) -> InflateError {
-        if self.stream.msg.is_null() {
-            return InflateError(otherwise.to_owned());
-        }
-        // SAFETY: a message that is not null is one of the library's static texts, NUL at its end.
-        let message = unsafe { CStr::from_ptr(self.stream.msg) };
-        InflateError(message.to_string_lossy().into_owned())
-    }
-}
-
-impl Drop for Inflate {
-    fn drop(&mut self) {
-        // SAFETY: initialised in `new`, and nothing can use it after this.
-        unsafe { inflateEnd(&raw mut *self.stream) };
-    }
-}
-
-/// The library counts in 32 bits; a step over more than that simply does less.
-fn clamp(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use flate2::Compression;
-    use flate2::write::DeflateEncoder;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// All output, the bit positions of all blocks after the first, and that of the end.
-    fn run(stream: &[u8], room: usize) -> Result<(Vec<u8>, Vec<usize>, usize), InflateError> {
-        let mut inflate = Inflate::new();
-        let (mut out, mut blocks, mut at) = (Vec::new(), Vec::new(), 0);
-        let mut buffer = vec![0; room];
+    /// Up to the end of a block. Afterwards there are only bits of the last byte that was taken, unless the
+    /// input is used up.
+    fn inflate(&mut self, pieces: &mut Pieces<'_>) -> Result<(), Pause> {
         loop {
-            let step = inflate.step(&stream[at..], &mut buffer)?;
-            at += step.consumed;
-            out.extend_from_slice(&buffer[..step.produced]);
-            match step.stop {
-                Stop::Block { unused } => blocks.push(at * 8 - unused as usize),
-                Stop::End { unused } => return Ok((out, blocks, at * 8 - unused as usize)),
-                Stop::Starved if step.consumed == 0 && step.produced == 0 => {
-                    return Err(InflateError("starved".to_owned()));
+            let done = self.part(pieces);
+            match done {
+                Ok(false) => continue,
+                Ok(true) => self.state = State::Block,
+                Err(Pause::Full) => {}
+                Err(pause) => return Err(pause),
+            }
+            self.bits.give_back(pieces);
+            return done.map(|_| ());
+        }
+    }
+
+    /// One part of a block. Gives whether the block is over.
+    fn part(&mut self, pieces: &mut Pieces<'_>) -> Result<bool, Pause> {
+        match self.state {
+            State::Block => {
+                let bits = self.bits.take(3, pieces)?;
+                self.is_last = bits & 1 == 1;
+                self.state = match bits >> 1 {
+                    0 => State::StoredLength,
+                    1 => {
+                        self.set_fixed();
+                        State::Symbols
+                    }
+                    2 => State::Counts,
+                    _ => return Err(InflateError("invalid block type").into()),
+                };
+            }
+            State::StoredLength => {
+                self.bits.drop(self.bits.count % 8);
+                let bits = self.bits.take(32, pieces)? as u32;
+                let (length, check) = (bits as u16, (bits >> 16) as u16);
+                if length != !check {
+                    return Err(InflateError("invalid stored block lengths").into());
                 }
-                Stop::Starved => {}
+                self.bits.give_back(pieces);
+                let left = length.into();
+                self.state = State::Stored { left };
             }
-        }
-    }
-
-    #[test]
-    fn an_empty_stream_ends_after_ten_bits() {
-        assert_eq!(run(&[0x03, 0x00], 10).unwrap(), (vec![], vec![], 10));
-    }
-
-    #[test]
-    fn blocks_are_found_to_the_bit() {
-        // Two fixed blocks with a literal each, then an empty fixed one: 18 + 18 + 10 bits.
-        let mut bits = String::new();
-        for block in ["01000110000", "01000110000", "1100000000"] {
-            bits.push_str(&block[..3]);
-            bits.push_str(&block[3..]);
-            if block.len() == 11 {
-                bits.push_str("0000000");
-            }
-        }
-        let mut stream = vec![0; bits.len().div_ceil(8)];
-        for (n, bit) in bits.bytes().enumerate() {
-            stream[n / 8] |= (bit - b'0') << (n % 8);
-        }
-        assert_eq!(run(&stream, 1).unwrap(), (vec![0, 0], vec![18, 36], 46));
-    }
-
-    #[test]
-    fn an_error_has_the_librarys_words_and_a_reset_forgets_it() {
-        let mut inflate = Inflate::new();
-        let error = inflate.step(&[0x07], &mut [0; 10]).unwrap_err();
-        insta::assert_snapshot!(error, @"invalid block type");
-        inflate.reset();
-        let step = inflate.step(&[0x03, 0x00], &mut [0; 10]).unwrap();
-        assert_eq!(step.stop, Stop::End { unused: 6 });
-    }
-
-    #[test]
-    fn the_window_is_forgotten_between_streams() {
-        let mut inflate = Inflate::new();
-        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
-        encoder.write_all(&vec![7; 40_000]).unwrap();
-        inflate
-            .step(&encoder.finish().unwrap(), &mut vec![0; 50_000])
-            .unwrap();
-        inflate.reset();
-        // A fixed block: a match of three bytes at distance one, before which there is nothing.
-        let error = inflate
-            .step(&[0b0000_0011, 0b0000_0010, 0, 0], &mut [0; 10])
-            .unwrap_err();
-        insta::assert_snapshot!(error, @"invalid distance too far back");
-    }
-
-    #[test]
-    fn a_stream_is_gone_on_with_at_every_block() {
-        let mut state = 1_u32;
-        let noise = std::iter::repeat_with(|| {
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            (state >> 27) as u8
-        });
-        let data: Vec<u8> = noise.take(200_000).collect();
-        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
-        encoder.write_all(&data).unwrap();
-        let stream = encoder.finish().unwrap();
-        let mut inflate = Inflate::new();
-        let mut out = vec![0; data.len()];
-        let (mut at, mut done, mut blocks) = (0, 0, 0);
-        loop {
-            let step = inflate.step(&stream[at..], &mut out[done..]).unwrap();
-            at += step.consumed;
-            done += step.produced;
-            match step.stop {
-                Stop::Block { unused } => {
-                    blocks += 1;
-                    let window = inflate.window();
-                    assert_eq!(*window, data[done.saturating_sub(WINDOW)..done]);
-                    let mut other = Inflate::new();
-                    other.resume(stream[at - 1], unused, &window);
-                    inflate = other;
+            State::Stored { left } => {
+                let length = left.min(pieces.room()).min(pieces.input.len() - pieces.at);
+                let bytes = &pieces.input[pieces.at..][..length];
+                pieces.output[pieces.out..][..length].copy_from_slice(bytes);
+                pieces.at += length;
+                pieces.out += length;
+                let left = left - length;
+                self.state = State::Stored { left };
+                if left > 0 {
+                    return Err(pieces.pause());
                 }
-                Stop::End { .. } => break,
-                Stop::Starved => panic!("starved"),
+                return Ok(true);
+            }
+            State::Counts => {
+                let bits = self.bits.take(14, pieces)? as usize;
+                let (literals, distances) = (257 + (bits & 31), 1 + (bits >> 5 & 31));
+                if literals > 286 || distances > 30 {
+                    return Err(InflateError("too many length or distance symbols").into());
+                }
+                self.header.literals = literals;
+                self.header.all = literals + distances;
+                self.header.metas = 4 + (bits >> 10);
+                self.header.meta = [0; 19];
+                self.state = State::Meta { next: 0 };
+            }
+            State::Meta { next } if next < self.header.metas => {
+                self.header.meta[META_ORDER[next]] = self.bits.take(3, pieces)? as u8;
+                self.state = State::Meta { next: next + 1 };
+            }
+            State::Meta { .. } => {
+                if self.meta.set(&self.header.meta, &huffman::META) != Some(Use::All) {
+                    return Err(InflateError("invalid code lengths set").into());
+                }
+                self.state = State::Lengths { next: 0 };
+            }
+            State::Lengths { next } if next < self.header.all => self.code_length(next, pieces)?,
+            State::Lengths { .. } => {
+                self.set_dynamic()?;
+                self.state = State::Symbols;
+            }
+            State::Symbols => {
+                if self.fast(pieces)? {
+                    return Ok(true);
+                }
+                return self.symbol(pieces);
+            }
+            State::Match { length, distance } => {
+                let now = length.min(pieces.room());
+                pieces.copy(&self.history, distance, now);
+                let length = length - now;
+                if length > 0 {
+                    self.state = State::Match { length, distance };
+                    return Err(Pause::Full);
+                }
+                self.state = State::Symbols;
             }
         }
-        assert!(blocks > 3, "{blocks}");
-        assert_eq!(out, data);
+        Ok(false)
     }
 
-    proptest! {
-        #[test]
-        fn arbitrary_bytes_never_panic(stream: Vec<u8>, room in 1_usize..300) {
-            let _ = run(&stream, room);
+    /// The length of one code, or of several that are alike.
+    fn code_length(&mut self, next: usize, pieces: &mut Pieces<'_>) -> Result<(), Pause> {
+        self.bits.fill(pieces);
+        let code = self.meta.first(self.bits.held);
+        if code.bits() > self.bits.count {
+            return Err(Pause::Starved);
         }
+        let symbol = code.value(self.bits.held);
+        let (extra, least) = match symbol {
+            16 => (2, 3),
+            17 => (3, 3),
+            18 => (7, 11),
+            _ => (0, 1),
+        };
+        if code.bits() + extra > self.bits.count {
+            return Err(Pause::Starved);
+        }
+        self.bits.drop(code.bits());
+        let times = least + (self.bits.held & ((1 << extra) - 1)) as usize;
+        self.bits.drop(extra);
+        let length = match symbol {
+            16 => next.checked_sub(1).map(|it| self.header.lengths[it]),
+            17 | 18 => Some(0),
+            length => Some(length as u8),
+        };
+        let places = self.header.lengths[..self.header.all].get_mut(next..next + times);
+        let (Some(length), Some(places)) = (length, places) else {
+            return Err(InflateError("invalid bit length repeat").into());
+        };
+        places.fill(length);
+        self.state = State::Lengths { next: next + times };
+        Ok(())
+    }
 
-        #[test]
-        fn the_last_block_found_has_the_final_bit(
-            data in proptest::collection::vec(0_u8..4, 0..5000),
-            level in 0_u32..10,
-            flushes in 1_usize..9,
-            room in 1_usize..600,
-        ) {
-            let mut encoder = DeflateEncoder::new(Vec::new(), Compression::new(level));
-            for part in data.chunks(data.len().div_ceil(flushes).max(1)) {
-                encoder.write_all(part).unwrap();
-                encoder.flush().unwrap();
-            }
-            let stream = encoder.finish().unwrap();
-            let (out, blocks, end) = run(&stream, room).unwrap();
-            prop_assert_eq!(out, data);
-            let is_final = |bit: &usize| stream[bit / 8] >> (bit % 8) & 1 == 1;
-            let all: Vec<_> = std::iter::once(0).chain(blocks).collect();
-            prop_assert_eq!(all.iter().filter(|bit| is_final(bit)).count(), 1);
-            prop_assert!(is_final(all.last().unwrap()));
-            prop_assert_eq!(end.div_ceil(8), stream.len());
+    fn set_fixed(&mut self) {
+        if !self.is_fixed {
+            let lengths = self.lengths.set(&huffman::FIXED, &huffman::LENGTHS);
+            let distances = self.distances.set(&[5; 32], &huffman::DISTANCES);
+            assert_eq!([lengths, distances], [Some(Use::All); 2]);
+            self.is_fixed = true;
         }
+    }
+
+    fn set_dynamic(&mut self) -> Result<(), InflateError> {
+        self.is_fixed = false;
+        let lengths = &self.header.lengths[..self.header.all];
+        let (literals, distances) = lengths.split_at(self.header.literals);
+        if literals[256] == 0 {
+            return Err(InflateError("invalid code -- missing end-of-block"));
+        }
+        if self.lengths.set(literals, &huffman::LENGTHS).is_none() {
+            return Err(InflateError("invalid literal/lengths set"));
+        }
+        if self.distances.set(distances, &huffman::DISTANCES).is_none() {
+            return Err(InflateError("invalid distances set"));
+        }
+        Ok(())
+    }
+
+    /// One symbol, near the end of a piece. Gives whether it ends the block.
+    fn symbol(&mut self, pieces: &mut Pieces<'_>) -> Result<bool, Pause> {
+        self.bits.fill(pieces);
+        let mut stream = self.bits.held;
+        let mut code = self.lengths.first(stream);
+        let mut first = 0;
+        if code.is_subtable() {
+            first = code.bits();
+            stream >>= first;
+            code = self.lengths.second(code, stream);
+        }
+        if first + code.bits() > self.bits.count {
+            return Err(Pause::Starved);
+        }
+        if code.is_literal() {
+            if pieces.room() == 0 {
+                return Err(Pause::Full);
+            }
+            pieces.output[pieces.out] = code.literal();
+            pieces.out += 1;
+            self.bits.drop(first + code.bits());
+            return Ok(false);
+        }
+        if code.is_special() {
+            self.bits.drop(first + code.bits());
+            return match code.is_end() {
+                true => Ok(true),
+                false => Err(NO_LENGTH.into()),
+            };
+        }
+        let length = code.value(stream);
+        let mut used = first + code.bits();
+        stream >>= code.bits();
+        let mut code = self.distances.first(stream);
+        if code.is_subtable() {
+            used += code.bits();
+            stream >>= code.bits();
+            code = self.distances.second(code, stream);
+        }
+        if used + code.bits() > self.bits.count {
+            return Err(Pause::Starved);
+        }
+        if code.is_special() {
+            return Err(NO_DISTANCE.into());
+        }
+        let distance = code.value(stream);
+        if distance > pieces.out + self.history.len() {
+            return Err(FAR.into());
+        }
+        self.bits.drop(used + code.bits());
+        self.state = State::Match { length, distance };
+        Ok(false)
+    }
+
+    /// Keeps what later matches may refer to.
+    fn remember(&mut self, produced: &[u8]) {
+        let produced = &produced[produced.len().saturating_sub(WINDOW)..];
+        if self.history.len() + produced.len() > 2 * WINDOW {
+            let kept = WINDOW - produced.len();
+            self.history.drain(..self.history.len() - kept);
+        }
+        self.history.extend_from_slice(produced);
     }
 }
+
+/// In which order the lengths of codes for lengths come (RFC 1951, section 3.2.7).
+const META_ORDER: [usize; 19] = [
+    16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
+];

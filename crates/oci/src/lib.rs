@@ -18,6 +18,7 @@ mod digest;
 mod encoder;
 mod exact_copy;
 mod fault;
+mod huffman;
 mod image;
 mod index;
 mod inflate;

@@ -23,14 +23,16 @@ use crate::seam::{self, Scanned};
 use crate::splice::{Run, Splicer};
 use crate::verify;
 
-/// Buffers of the tar stream that wait to be digested.
-const DIGEST_AHEAD: usize = 4;
-/// Buffers that a thread works in, and that wait for the one that takes a file's checksum.
-const WORKING: usize = 2 + verify::AHEAD;
-/// Buffers of one run that wait to be put together: with fewer a thread waits more than it works, and
+/// Buffers that go from one thread to the next at a time: to be woken takes as long as to digest one.
+const BATCH: usize = 4;
+/// Batches of the tar stream that wait to be digested, at most.
+const DIGEST_AHEAD: usize = 6;
+/// Buffers that a thread works in and gathers, and that wait for the one that takes a file's checksum.
+const WORKING: usize = 2 + BATCH + verify::AHEAD;
+/// Batches of one run that wait to be put together: with fewer a thread waits more than it works, and
 /// more than this serve nobody.
-const LEAST_AHEAD: usize = 4;
-const MOST_AHEAD: usize = 20;
+const LEAST_AHEAD: usize = 1;
+const MOST_AHEAD: usize = 5;
 /// Buffers that the scan of a long file takes, and its seams until they are used.
 const SCANNING: usize = 2 + seam::MEMORY / BUFFER;
 
@@ -38,7 +40,9 @@ const SCANNING: usize = 2 + seam::MEMORY / BUFFER;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Crew {
     threads: usize,
-    /// Buffers of each run that wait to be put together.
+    /// Batches that wait to be digested.
+    digest: usize,
+    /// Batches of each run that wait to be put together.
     ahead: usize,
     /// Long files that are scanned at a time, or wait for their turn.
     scans: usize,
@@ -48,14 +52,16 @@ impl Crew {
     /// As many of `jobs` threads as there is memory for; None where that is one or none.
     fn new(jobs: usize, memory: u64) -> Option<Self> {
         let buffers = usize::try_from(memory / BUFFER as u64).unwrap_or(usize::MAX);
-        let of_each = WORKING + RUNS * LEAST_AHEAD;
-        let threads = jobs.min(buffers.saturating_sub(DIGEST_AHEAD) / of_each);
+        let of_each = WORKING + RUNS * LEAST_AHEAD * BATCH;
+        let digest = (buffers / of_each / 2).clamp(1, DIGEST_AHEAD);
+        let threads = jobs.min(buffers.saturating_sub(digest * BATCH) / of_each);
         (threads > 1).then(|| {
-            let left = buffers - DIGEST_AHEAD - threads * WORKING;
-            let ahead = (left / (threads * RUNS)).min(MOST_AHEAD);
-            let left = left - threads * RUNS * ahead;
+            let left = buffers - digest * BATCH - threads * WORKING;
+            let ahead = (left / (threads * RUNS * BATCH)).min(MOST_AHEAD);
+            let left = left - threads * RUNS * BATCH * ahead;
             Self {
                 threads,
+                digest,
                 ahead,
                 scans: (left / SCANNING).min(threads - 1),
             }
@@ -100,8 +106,8 @@ pub(crate) fn run(
         for _ in 0..crew.threads {
             spawn(scope, || work(members, splice, &pool, &queued))?;
         }
-        let (tar, buffers) = mpsc::sync_channel(DIGEST_AHEAD);
-        let digester = spawn(scope, || digest(&pool, buffers))?;
+        let (tar, batches) = mpsc::sync_channel(crew.digest);
+        let digester = spawn(scope, || digest(&pool, batches))?;
         let front = Front {
             assembly: &mut *assembly,
             tar,
@@ -140,35 +146,48 @@ enum Work {
     Stretch(Arc<Scanned>, usize),
 }
 
-enum Message {
+/// The next buffers of a run, and how it ended if it has.
+struct Message {
+    parts: Vec<Part>,
+    done: Option<Result<Run, EncodeError>>,
+}
+
+enum Part {
     Tar(Buffer),
     Blob(Buffer),
-    Done(Result<Run, EncodeError>),
 }
 
 /// Where a thread's buffers go: to the one that puts its run together.
 struct Ahead<'a> {
     pool: &'a Pool,
     out: SyncSender<Message>,
+    parts: Vec<Part>,
 }
 
 impl Ahead<'_> {
-    fn send(&self, message: Message) -> Result<Buffer, EncodeError> {
-        // Nobody listens any more after an error elsewhere, which is the one that is reported.
-        self.out
-            .send(message)
-            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+    fn take(&mut self, part: Part) -> Result<Buffer, EncodeError> {
+        self.parts.push(part);
+        if self.parts.len() == BATCH {
+            self.send(None)?;
+        }
         Ok(self.pool.take())
+    }
+
+    /// Fails where nobody listens any more, after an error elsewhere, which is the one that is reported.
+    fn send(&mut self, done: Option<Result<Run, EncodeError>>) -> io::Result<()> {
+        let parts = std::mem::take(&mut self.parts);
+        let sent = self.out.send(Message { parts, done });
+        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
 impl Sink for Ahead<'_> {
     fn tar(&mut self, buffer: Buffer) -> Result<Buffer, EncodeError> {
-        self.send(Message::Tar(buffer))
+        self.take(Part::Tar(buffer))
     }
 
     fn blob(&mut self, buffer: Buffer) -> Result<Buffer, EncodeError> {
-        self.send(Message::Blob(buffer))
+        self.take(Part::Blob(buffer))
     }
 }
 
@@ -190,7 +209,8 @@ fn work(members: &[Member<'_>], splice: bool, pool: &Pool, queued: &Mutex<Receiv
         };
         let ahead = Ahead {
             pool,
-            out: out.clone(),
+            out,
+            parts: Vec::with_capacity(BATCH),
         };
         let splicer = match &mut splicer {
             Some(splicer) => {
@@ -204,16 +224,16 @@ fn work(members: &[Member<'_>], splice: bool, pool: &Pool, queued: &Mutex<Receiv
             Work::Stretch(file, number) => splicer.stretch(members, &file, number),
         };
         let is_last = run.is_err();
-        if out.send(Message::Done(run)).is_err() || is_last {
+        if splicer.sink.send(Some(run)).is_err() || is_last {
             return;
         }
     }
 }
 
 /// Digests the tar stream.
-fn digest(pool: &Pool, buffers: Receiver<Buffer>) -> Sha256 {
+fn digest(pool: &Pool, batches: Receiver<Vec<Buffer>>) -> Sha256 {
     let mut hasher = Sha256::new();
-    for buffer in buffers {
+    for buffer in batches.into_iter().flatten() {
         hasher.update(buffer.filled());
         pool.give(buffer);
     }
@@ -223,7 +243,7 @@ fn digest(pool: &Pool, buffers: Receiver<Buffer>) -> Sha256 {
 /// The calling thread's part: everything that has to be in order.
 struct Front<'a, 'o> {
     assembly: &'a mut Assembly<'o>,
-    tar: SyncSender<Buffer>,
+    tar: SyncSender<Vec<Buffer>>,
     queue: mpsc::Sender<Job>,
     pool: &'a Pool,
 }
@@ -249,7 +269,9 @@ impl Front<'_, '_> {
                     }
                     // It is told in its turn: a file before it may have a fault too.
                     Next::Failed(error) => {
-                        let told = out.send(Message::Done(Err(error)));
+                        let parts = Vec::new();
+                        let done = Some(Err(error));
+                        let told = out.send(Message { parts, done });
                         told.map_err(|_| stopped())?;
                     }
                     Next::Wait | Next::End => break,
@@ -275,16 +297,25 @@ impl Front<'_, '_> {
 
     fn put_run(&mut self, messages: &Receiver<Message>) -> Result<Run, EncodeError> {
         loop {
-            match messages.recv().map_err(|_| stopped())? {
-                Message::Tar(buffer) => {
-                    self.assembly.take_tar(&buffer)?;
-                    self.tar.send(buffer).map_err(|_| stopped())?;
+            let Message { parts, done } = messages.recv().map_err(|_| stopped())?;
+            let mut tars = Vec::with_capacity(BATCH);
+            for part in parts {
+                match part {
+                    Part::Tar(buffer) => {
+                        self.assembly.take_tar(&buffer)?;
+                        tars.push(buffer);
+                    }
+                    Part::Blob(buffer) => {
+                        self.assembly.splice(&buffer)?;
+                        self.pool.give(buffer);
+                    }
                 }
-                Message::Blob(buffer) => {
-                    self.assembly.splice(&buffer)?;
-                    self.pool.give(buffer);
-                }
-                Message::Done(run) => return run,
+            }
+            if !tars.is_empty() {
+                self.tar.send(tars).map_err(|_| stopped())?;
+            }
+            if let Some(run) = done {
+                return run;
             }
         }
     }
@@ -307,7 +338,8 @@ mod tests {
             "{jobs} threads, {mebibytes} MiB"
         );
         let buffers = crew.map_or(0, |it| {
-            DIGEST_AHEAD + it.threads * (WORKING + RUNS * it.ahead) + it.scans * SCANNING
+            let running = it.threads * (WORKING + RUNS * BATCH * it.ahead);
+            it.digest * BATCH + running + it.scans * SCANNING
         });
         assert!(buffers * BUFFER <= (mebibytes << 20) as usize);
     }
@@ -316,12 +348,12 @@ mod tests {
     fn memory_bounds_the_threads_and_how_far_they_go_ahead() {
         check(1, 64, None);
         check(4, 0, None);
-        check(4, 3, None);
-        check(4, 4, Some((2, 4, 0)));
-        check(4, 6, Some((3, 4, 0)));
-        check(4, 16, Some((4, 12, 0)));
-        check(4, 33, Some((4, 20, 3)));
-        check(4, 64, Some((4, 20, 3)));
-        check(64, 64, Some((36, 4, 0)));
+        check(4, 4, None);
+        check(4, 5, Some((2, 1, 0)));
+        check(4, 8, Some((3, 1, 0)));
+        check(4, 16, Some((4, 2, 0)));
+        check(4, 33, Some((4, 5, 1)));
+        check(4, 64, Some((4, 5, 3)));
+        check(64, 64, Some((27, 1, 0)));
     }
 }

@@ -3,6 +3,7 @@
 //! A tree is where conflicts are found, parents are completed and modes are settled, so that the
 //! encoder only walks it. Paths are relative to the image's root and cannot leave it.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 use std::fmt;
@@ -68,6 +69,13 @@ impl TreePath {
 
     /// The text, without a leading `/`.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Paths are sorted as their texts are.
+impl Borrow<str> for TreePath {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
@@ -382,23 +390,24 @@ impl Tree {
     }
 
     fn insert_parents(&mut self, path: &TreePath, entry: &Entry) -> Result<(), TreeError> {
-        let mut next = path.parent();
-        while let Some(parent) = next {
-            match self.entries.get(&parent) {
+        let mut next = path.as_str().rsplit_once('/');
+        while let Some((parent, _)) = next {
+            match self.entries.get(parent) {
                 Some(Entry {
                     kind: Kind::Directory,
                     ..
                 }) => break,
                 Some(other) => {
                     return Err(TreeError::Conflict {
-                        path: parent,
+                        path: TreePath(parent.into()),
                         first: Arc::clone(&other.origin),
                         second: Arc::clone(&entry.origin),
                     });
                 }
                 None => {
-                    next = parent.parent();
-                    self.entries.insert(parent, Entry::directory(&entry.origin));
+                    let directory = Entry::directory(&entry.origin);
+                    self.entries.insert(TreePath(parent.into()), directory);
+                    next = parent.rsplit_once('/');
                 }
             }
         }

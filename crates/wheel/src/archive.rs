@@ -82,10 +82,16 @@ impl Archive {
         limits.check(&source, &headers)?;
         let offsets = read_layout(&source, &headers, directory)?;
 
-        let mut members = Vec::new();
+        let mut members = Vec::with_capacity(headers.len());
+        // Neighbours are in one directory, mostly.
+        let mut checked = "";
         for (name, header) in &headers {
             let fault = |fault| Error::member(&source, name, fault);
-            check_parents(name, &headers).map_err(fault)?;
+            let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory);
+            if directory != checked {
+                check_parents(name, &headers).map_err(fault)?;
+                checked = directory;
+            }
             check_type(name, header).map_err(fault)?;
             if !name.ends_with('/') {
                 members.push(member(name, header, offsets[&header.local_offset]).map_err(fault)?);
@@ -249,6 +255,9 @@ fn read_layout(
     Ok(offsets)
 }
 
+/// Bytes that the extra field of a local header mostly has at the most.
+const USUAL_EXTRA: usize = 32;
+
 /// Checks a local header and returns the offset of the data after it.
 fn read_local(
     source: &Source,
@@ -258,23 +267,23 @@ fn read_local(
 ) -> Result<u64, Error> {
     let fault = |fault| Error::member(source, name, fault);
     let at = header.local_offset;
-    let fits = |size: usize| {
-        at.checked_add(size as u64)
-            .is_some_and(|end| end <= directory.offset)
-    };
-    let read = |bytes: &mut [u8]| {
-        if !fits(bytes.len()) {
-            return Err(fault(MemberFault::NoLocalHeader));
-        }
+    let left = directory.offset.saturating_sub(at);
+    let read = |size: usize| {
+        let mut bytes = vec![0; left.min(size as u64) as usize];
         source
-            .read_exact_at(bytes, at)
-            .map_err(|error| Error::read(source, error))
+            .read_exact_at(&mut bytes, at)
+            .map_err(|error| Error::read(source, error))?;
+        Ok(bytes)
     };
-    let mut fixed = [0; LOCAL_SIZE];
-    read(&mut fixed)?;
-    let mut bytes = vec![0; LOCAL_SIZE + header::local_lengths(&fixed)];
-    read(&mut bytes)?;
-    Ok(at + header.check_local(&bytes).map_err(fault)?)
+    let mut bytes = read(LOCAL_SIZE + name.len() + USUAL_EXTRA)?;
+    let size = header::local_size(&bytes).ok_or_else(|| fault(MemberFault::NoLocalHeader))?;
+    if size as u64 > left {
+        return Err(fault(MemberFault::NoLocalHeader));
+    }
+    if size > bytes.len() {
+        bytes = read(size)?;
+    }
+    Ok(at + header.check_local(&bytes[..size]).map_err(fault)?)
 }
 
 fn member(name: &str, header: &Central<'_>, offset: u64) -> Result<Member, MemberFault> {

@@ -52,12 +52,15 @@ impl Wheel {
             origin: self.label().into(),
             site_packages: venv.site_packages(),
             tree: Tree::new(),
+            checked: None,
             record: Record::default(),
             warnings,
         };
+        let mut rows = record.in_order();
         for member in self.archive.members() {
+            let row = rows.of(&member.name);
             if let Some(place) = self.place(member, &commands)? {
-                installation.add_member(member, place, record.get(&member.name))?;
+                installation.add_member(member, place, row)?;
             }
         }
         for (name, entry_point) in &commands {
@@ -92,32 +95,29 @@ impl Wheel {
         let (record, mut faults) = Record::parse(&self.read_record()?);
         let known: BTreeSet<_> = faults.iter().map(|(path, _)| path.clone()).collect();
         let mut slips = Vec::new();
-        for member in self
-            .archive
-            .members()
-            .iter()
-            .filter(|member| !self.is_signed_by(member))
-        {
-            let path = member.name.clone();
+        let mut rows = record.in_order();
+        for member in self.archive.members() {
+            let row = rows.of(&member.name);
+            if self.is_signed_by(member) {
+                continue;
+            }
+            let path = || member.name.clone();
             let actual = member.uncompressed_size;
-            match record.get(&path) {
-                None => faults.push((path, RecordFault::NotListed)),
+            match row {
+                None => faults.push((path(), RecordFault::NotListed)),
                 Some(row) => {
                     if let (Some(stated), Some(_)) = (row.size, row.checksum)
                         && stated != actual
                     {
-                        slips.push((path, RecordFault::Size { stated, actual }));
-                    } else if row.checksum.is_none() && !known.contains(&path) {
-                        faults.push((path, RecordFault::NoChecksum));
+                        slips.push((path(), RecordFault::Size { stated, actual }));
+                    } else if row.checksum.is_none() && !known.contains(&member.name) {
+                        faults.push((path(), RecordFault::NoChecksum));
                     }
                 }
             }
         }
-        for (path, _) in record.iter() {
-            if self.archive.get(path).is_none() {
-                faults.push((path.to_owned(), RecordFault::NotInArchive));
-            }
-        }
+        let absent = rows.passed_over();
+        faults.extend(absent.map(|path| (path.to_owned(), RecordFault::NotInArchive)));
         let wheel = || self.label();
         if policy == RecordPolicy::Strict && !faults.is_empty() {
             let others = faults.len() - 1;
@@ -189,6 +189,8 @@ struct Installation<'a> {
     origin: Arc<str>,
     site_packages: TreePath,
     tree: Tree,
+    /// The directory that was last found to be free for files.
+    checked: Option<TreePath>,
     record: Record,
     warnings: Vec<Warning>,
 }
@@ -296,13 +298,18 @@ impl Installation<'_> {
     }
 
     /// A file may add to the environment's directories, and be nothing else that it has.
-    fn check_reserved(&self, path: &TreePath) -> Result<(), Error> {
+    fn check_reserved(&mut self, path: &TreePath) -> Result<(), Error> {
         let in_the_way = |path: &TreePath| {
             self.skeleton
                 .get(path)
                 .is_some_and(|entry| entry.kind != Kind::Directory)
         };
         let mut parent = path.parent();
+        if parent == self.checked {
+            parent = None;
+        } else {
+            self.checked.clone_from(&parent);
+        }
         while let Some(directory) = parent {
             if in_the_way(&directory) {
                 return Err(Error::Reserved {
@@ -323,6 +330,10 @@ impl Installation<'_> {
 
     /// `path` as RECORD has it: relative to site-packages, `../` where it lies elsewhere.
     fn relative_to_site_packages(&self, path: &TreePath) -> String {
+        let below = path.as_str().strip_prefix(self.site_packages.as_str());
+        if let Some(path) = below.and_then(|it| it.strip_prefix('/')) {
+            return path.to_owned();
+        }
         let mut from = self.site_packages.as_str().split('/').peekable();
         let mut to = path.as_str().split('/').peekable();
         while from.peek().is_some() && from.peek() == to.peek() {

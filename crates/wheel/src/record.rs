@@ -1,8 +1,9 @@
 //! RECORD: the list of a wheel's files with their checksums ("Recording installed projects", section
 //! The RECORD file, and "Binary distribution format", section The .dist-info directory).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::fmt::Write as _;
+use std::iter::Peekable;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -154,6 +155,14 @@ impl Record {
         self.rows.iter().map(|(path, row)| (path.as_str(), row))
     }
 
+    /// All rows, to be asked for in the order of their paths.
+    pub(crate) fn in_order(&self) -> InOrder<'_> {
+        InOrder {
+            rows: self.rows.iter().peekable(),
+            passed_over: Vec::new(),
+        }
+    }
+
     /// Sets the row of `path`.
     pub fn insert(&mut self, path: String, row: Row) {
         self.rows.insert(path, row);
@@ -176,6 +185,29 @@ impl Record {
             text.push('\n');
         }
         text
+    }
+}
+
+/// Rows that are asked for in the order of their paths.
+pub(crate) struct InOrder<'a> {
+    rows: Peekable<btree_map::Iter<'a, String, Row>>,
+    passed_over: Vec<&'a str>,
+}
+
+impl<'a> InOrder<'a> {
+    /// The row of `path`, which must not come before one that was asked for.
+    pub(crate) fn of(&mut self, path: &str) -> Option<&'a Row> {
+        while let Some((other, _)) = self.rows.next_if(|(other, _)| other.as_str() < path) {
+            self.passed_over.push(other);
+        }
+        let found = self.rows.next_if(|(other, _)| other.as_str() == path);
+        found.map(|(_, row)| row)
+    }
+
+    /// The paths that nobody asked for.
+    pub(crate) fn passed_over(self) -> impl Iterator<Item = &'a str> {
+        let rest = self.rows.map(|(path, _)| path.as_str());
+        self.passed_over.into_iter().chain(rest)
     }
 }
 

@@ -186,10 +186,11 @@ impl Central<'_> {
     }
 }
 
-/// Lengths of the name and the extra field that follow the fixed part of a local header.
-pub(super) fn local_lengths(fixed: &[u8; LOCAL_SIZE]) -> usize {
+/// Size of a local header with its name and extra field; None where `bytes` have not even its fixed part.
+pub(super) fn local_size(bytes: &[u8]) -> Option<usize> {
+    let fixed = bytes.first_chunk::<LOCAL_SIZE>()?;
     let length = |at: usize| usize::from(u16::from_le_bytes([fixed[at], fixed[at + 1]]));
-    length(26) + length(28)
+    Some(LOCAL_SIZE + length(26) + length(28))
 }
 
 struct Local<'a> {
