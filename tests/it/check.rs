@@ -46,7 +46,7 @@ fn an_amd64_library_in_an_arm64_image_is_not_built() {
     run.says(&[
         "linux/arm64: wrong-architecture: ",
         "/crossed/_native.cpython-313.so (crossed 1.0) is for x86-64 (64-bit), and the image for linux/arm64",
-        "error: a fault in the image: nothing was written or pushed",
+        "error: a fault in the image: it is neither written nor pushed",
         "--no-check",
     ]);
     assert_eq!(run.stdout, "");
@@ -94,7 +94,7 @@ fn a_faulty_image_is_not_pushed() {
     project
         .context
         .fails(["build", "--push", "--name", &name])
-        .says(&["nothing was written or pushed"]);
+        .says(&["it is neither written nor pushed"]);
     assert!(registry.blobs("team/demo").is_empty());
     assert!(registry.manifest("team/demo", "latest").is_none());
     project

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -43,7 +44,7 @@ fn size(directory: &Path) -> u64 {
 }
 
 /// What `run` gives, and the largest of the values that `sample` gave meanwhile.
-fn sampled<R>(sample: impl Fn() -> u64 + Sync, run: impl FnOnce() -> R) -> (R, u64) {
+pub(crate) fn sampled<R>(sample: impl Fn() -> u64 + Sync, run: impl FnOnce() -> R) -> (R, u64) {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let sampler = scope.spawn(|| {
@@ -53,9 +54,11 @@ fn sampled<R>(sample: impl Fn() -> u64 + Sync, run: impl FnOnce() -> R) -> (R, u
             }
             most
         });
-        let result = run();
+        // One that panics does not go on for ever.
+        let result = catch_unwind(AssertUnwindSafe(run));
         done.store(true, Ordering::Relaxed);
-        (result, sampler.join().unwrap())
+        let most = sampler.join().unwrap();
+        (result.unwrap_or_else(|panic| resume_unwind(panic)), most)
     })
 }
 
@@ -151,7 +154,7 @@ fn a_failed_build_leaves_nothing_and_a_killed_one_goes_with_the_next() {
 }
 
 /// Bytes that are used on the file system of `path`.
-fn used(path: &Path) -> u64 {
+pub(crate) fn used(path: &Path) -> u64 {
     let found = rustix::fs::statvfs(path).unwrap();
     (found.f_blocks - found.f_bfree) * found.f_frsize
 }

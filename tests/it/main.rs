@@ -31,6 +31,7 @@ mod own_wheel;
 mod page;
 mod page_keys;
 mod parts;
+mod passing;
 mod pins;
 mod project;
 mod push;

@@ -14,6 +14,7 @@ use crate::archives::Mirrors;
 use crate::base::Bases;
 use crate::buffers::{Buffers, MaxMemory};
 use crate::debian;
+use crate::delivery::{self, Delivery};
 use crate::diagnostics::Failure;
 use crate::fetch::{Download, Fetcher};
 use crate::full_lock::Stated;
@@ -21,7 +22,6 @@ use crate::layers::{self, Job, Workshop};
 use crate::lock::{LockedImage, LockedWheel};
 use crate::metadata::{LayerState, Seconds};
 use crate::plan::{Plan, Step};
-use crate::progress::Progress;
 use crate::project::Base;
 use crate::remote::{Home, Remote};
 use crate::sources::Builder;
@@ -73,6 +73,8 @@ pub(crate) enum Blobs {
     /// They will be pushed: what ours are made of is fetched; those of a base image go from registry
     /// to registry.
     Pushed,
+    /// The same, each as soon as it is made, and then what it is made of goes.
+    Delivered,
     /// They will be written here: a base image's are fetched as well.
     Written,
 }
@@ -139,7 +141,7 @@ pub(crate) struct Supplies<'a> {
 }
 
 /// Builds the images of `plans` and their index. Afterwards the store can give every blob that is to
-/// be written, and of those to be pushed what no registry has.
+/// be written, and of those to be pushed what no registry has; those to be delivered are in the repository.
 pub(crate) fn build(
     workshop: &Workshop<'_>,
     plans: &[Plan],
@@ -160,6 +162,10 @@ pub(crate) fn build(
         let found = found(workshop, remote, jobs, &layers, supplies, options.blobs);
         layers.extend(found?);
     }
+    if options.blobs == Blobs::Delivered {
+        // A map whose layer is not there is of one that got lost there: what it refers to went when it came.
+        layers.retain(|_, had| had.record.kept != Kept::Map);
+    }
     let of_bases = base_downloads(workshop, plans, options.blobs);
     fetch(workshop, &jobs, &layers, of_bases, supplies, options)?;
     let bases = base_images(workshop, plans, supplies.bases, options.blobs);
@@ -167,13 +173,7 @@ pub(crate) fn build(
     seconds.fetch = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
-    build_missing(
-        workshop,
-        &jobs,
-        &mut layers,
-        supplies.bases.progress,
-        options,
-    )?;
+    build_missing(workshop, &jobs, &mut layers, supplies, options)?;
     let images = plans
         .iter()
         .zip(jobs.into_iter().zip(bases))
@@ -219,17 +219,11 @@ pub(crate) fn build_unstated(
         options.cache,
     );
     fetch(workshop, &jobs, &layers, Vec::new(), supplies, options)?;
-    build_missing(
-        workshop,
-        &jobs,
-        &mut layers,
-        supplies.bases.progress,
-        options,
-    )
+    build_missing(workshop, &jobs, &mut layers, supplies, options)
 }
 
 /// Fetches what has to be in the store to build the layers that are not known and to write the blobs
-/// that are wanted.
+/// that are wanted; for those to be delivered, what has no turn of its own.
 fn fetch(
     workshop: &Workshop<'_>,
     jobs: &[Vec<Job>],
@@ -266,7 +260,9 @@ fn fetch(
     let builder = Builder::new(supplies.fetcher, supplies.bases.progress);
     let built = built_from_sources(jobs(), &wanted);
     supplies.fetcher.wait(builder.have(&built))?;
-    supplies.fetcher.all(&wanted)?;
+    if options.blobs != Blobs::Delivered {
+        supplies.fetcher.all(&wanted)?;
+    }
     for (_, image, location) in under {
         supplies
             .fetcher
@@ -280,23 +276,34 @@ fn build_missing(
     workshop: &Workshop<'_>,
     jobs: &[Vec<Job>],
     layers: &mut Layers,
-    progress: &Progress,
+    supplies: Supplies<'_>,
     options: Options,
 ) -> anyhow::Result<()> {
     let missing = missing(jobs.iter().flatten(), layers);
+    let progress = supplies.bases.progress;
     let bar = progress.count("Layers", missing.len() as u64);
-    let shares = shares(&missing, options.threads);
     let buffers = Buffers::new(options.memory, options.threads)?;
-    let work: Vec<_> = missing.iter().zip(shares).collect();
-    let built = in_parallel(&work, options.threads, |(job, share)| {
+    let make = |job: &Job, share: NonZeroUsize| {
         let begun = Instant::now();
-        let record = workshop.build(job, *share, &buffers, options.proven)?;
+        let record = workshop.build(job, share, &buffers, options.proven)?;
         let seconds = begun.elapsed().as_secs_f64();
         progress.detail(&format!("built {} in {seconds:.2} s", job.step.title()));
         bar.inc(1);
-        Ok((job.key, Had::here(record, LayerState::Built)))
-    })?;
-    layers.extend(built);
+        Ok(record)
+    };
+    match supplies.target {
+        Some(target) if options.blobs == Blobs::Delivered => {
+            layers.extend(delivered(missing, target, supplies, options, make)?);
+        }
+        _ => {
+            let shares = shares(missing.iter().copied(), options.threads, u64::MAX);
+            let work: Vec<_> = missing.iter().zip(shares).collect();
+            layers.extend(in_parallel(&work, options.threads, |(job, share)| {
+                let record = make(job, *share)?;
+                Ok((job.key, Had::here(record, LayerState::Built)))
+            })?);
+        }
+    }
     layers
         .values()
         .flat_map(|had| &had.record.warnings)
@@ -304,19 +311,47 @@ fn build_missing(
     Ok(())
 }
 
+/// Has `jobs` made by `make`, and each one's blob in `target` before the files of all are here.
+fn delivered(
+    jobs: Vec<&Job>,
+    target: &Target,
+    supplies: Supplies<'_>,
+    options: Options,
+    make: impl Fn(&Job, NonZeroUsize) -> anyhow::Result<LayerRecord> + Sync,
+) -> anyhow::Result<Vec<(Digest, Had)>> {
+    let task = |job| Ok((job, sources(job, supplies.mirrors)?));
+    let tasks: Vec<_> = jobs.into_iter().map(task).collect::<Result<_, Failure>>()?;
+    let tasks = delivery::neighbours(tasks);
+    let delivery = Delivery::new(&tasks, target, supplies, options);
+    let jobs = tasks.iter().map(|(job, _)| *job);
+    let shares = shares(jobs, options.threads, delivery.limit());
+    let work: Vec<_> = tasks.iter().zip(shares).enumerate().collect();
+    let delivered = in_parallel(&work, delivery::LAYERS, |(n, (task, share))| {
+        let layer = delivery.deliver(*n, task, || make(task.0, *share))?;
+        Ok(layer.map(|it| (it.job.key, Had::of(it))))
+    })?;
+    delivery.done();
+    Ok(delivered.into_iter().flatten().collect())
+}
+
 /// Threads for each of `jobs`, which are begun in this order by `threads` threads: its share of the work
-/// that is not begun before it. So no large layer is the last that all wait for.
-fn shares(jobs: &[&Job], threads: NonZeroUsize) -> Vec<NonZeroUsize> {
-    let mut left: u64 = jobs.iter().map(|job| job.weight()).sum();
+/// that is not begun before it, of which `most` is in work at a time. So no large layer is the last that all wait
+/// for.
+fn shares<'a>(
+    jobs: impl Iterator<Item = &'a Job> + Clone,
+    threads: NonZeroUsize,
+    most: u64,
+) -> Vec<NonZeroUsize> {
+    let mut left: u64 = jobs.clone().map(Job::weight).sum();
     let all = threads.get() as u64;
-    jobs.iter()
-        .map(|job| {
-            let weight = job.weight();
-            let share = (2 * all * weight + left) / (2 * left).max(1);
-            left -= weight;
-            NonZeroUsize::new(share.min(all) as usize).unwrap_or(NonZeroUsize::MIN)
-        })
-        .collect()
+    jobs.map(|job| {
+        let weight = job.weight();
+        let of = left.min(most);
+        let share = (2 * all * weight + of) / (2 * of).max(1);
+        left -= weight;
+        NonZeroUsize::new(share.min(all) as usize).unwrap_or(NonZeroUsize::MIN)
+    })
+    .collect()
 }
 
 /// What each plan takes over from its base image and, where they are to be written, its layers in the store.
@@ -375,6 +410,14 @@ impl Had {
             record,
             state,
             home: Home::Store,
+        }
+    }
+
+    fn of(built: BuiltLayer) -> Self {
+        Self {
+            record: built.record,
+            state: built.state,
+            home: built.home,
         }
     }
 }
@@ -480,20 +523,28 @@ fn downloads<'a>(
             Some(had) if had.record.kept != Kept::Map || blobs == Blobs::Named => continue,
             _ => {}
         }
-        match &job.step {
-            Step::Debian(_, debs) => {
-                let below = match &job.under {
-                    debian::Below::Own(below) => &below[..],
-                    debian::Below::Image(_) => &[],
-                };
-                for deb in debs.iter().chain(below) {
-                    downloads.push(mirrors.download(deb, job.platform)?);
-                }
-            }
-            step => downloads.extend(step.wheels().iter().map(LockedWheel::download)),
-        }
+        downloads.extend(sources(job, mirrors)?);
     }
     Ok(downloads)
+}
+
+/// What a job's layer is built from.
+fn sources(job: &Job, mirrors: &Mirrors) -> Result<Vec<Download>, Failure> {
+    let Step::Debian(_, debs) = &job.step else {
+        return Ok(job
+            .step
+            .wheels()
+            .iter()
+            .map(LockedWheel::download)
+            .collect());
+    };
+    let below = match &job.under {
+        debian::Below::Own(below) => &below[..],
+        debian::Below::Image(_) => &[],
+    };
+    let debs = debs.iter().chain(below);
+    debs.map(|deb| mirrors.download(deb, job.platform))
+        .collect()
 }
 
 /// `work` for each of `items`, begun in their order by `threads` threads. The first error in that order

@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -16,6 +16,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use resolve::Inputs;
 use tokio::runtime::Runtime;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinHandle;
 use url::Url;
 
@@ -50,6 +51,9 @@ pub(crate) struct Download {
     pub(crate) name: String,
     pub(crate) if_gone: IfGone,
 }
+
+/// What tells it from others: its digest and its address.
+type Wanted = (Option<Digest>, String);
 
 /// What becomes of a download that its server does not have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +99,8 @@ pub(crate) struct Fetcher {
     progress: Progress,
     credentials: Credentials,
     downloaded: Arc<AtomicU64>,
+    /// Whose turn it is to download: [`PARALLEL`], whoever wants something.
+    turns: Arc<Semaphore>,
     origin: Origin,
 }
 
@@ -127,6 +133,7 @@ impl Fetcher {
             progress: progress.clone(),
             credentials,
             downloaded: Arc::default(),
+            turns: Arc::new(Semaphore::new(PARALLEL)),
             origin: Origin::Network,
         })
     }
@@ -216,36 +223,14 @@ impl Fetcher {
 
     /// Has every one of `downloads` in the store afterwards; returns the digest of each.
     pub(crate) async fn all_async(&self, downloads: &[Download]) -> Result<Vec<Digest>, Failure> {
-        // One thing wanted by two platforms is fetched once.
-        let mut wanted: BTreeMap<_, Download> = BTreeMap::new();
-        for download in downloads {
-            wanted
-                .entry((download.digest, download.url.clone()))
-                .or_insert_with(|| download.clone());
-        }
-        wanted.retain(|(digest, _), _| digest.is_none_or(|digest| !self.store.has_blob(&digest)));
         if let Origin::Offline(vendored) = &self.origin {
-            let wanted = wanted.into_values().collect();
+            let wanted = self.missing(downloads).into_values().collect();
             vendor::import(wanted, vendored.as_ref(), &self.store, &self.progress).await?;
             return Ok(downloads.iter().filter_map(|it| it.digest).collect());
         }
-        let bar = self
-            .progress
-            .bytes("Fetching", wanted.values().filter_map(|it| it.size).sum());
-        let before = self.downloaded();
-        let fetched: BTreeMap<_, Digest> = stream::iter(wanted)
-            .map(|(key, download)| {
-                let bar = bar.clone();
-                async move { Ok::<_, Failure>((key, self.one(&download, &bar).await?)) }
-            })
-            .buffer_unordered(PARALLEL)
-            .try_collect()
-            .await?;
-        if !fetched.is_empty() {
-            let bytes = indicatif::BinaryBytes(self.downloaded() - before);
-            self.progress
-                .line(&format!("fetched {} files, {bytes}", fetched.len()));
-        }
+        let fetching = self.fetching(downloads);
+        let fetched = fetching.have(downloads).await?;
+        fetching.done();
         Ok(downloads
             .iter()
             .filter_map(|it| {
@@ -253,6 +238,30 @@ impl Fetcher {
                     .or_else(|| fetched.get(&(it.digest, it.url.clone())).copied())
             })
             .collect())
+    }
+
+    /// Begins to fetch `downloads`, some at a time, from the network.
+    pub(crate) fn fetching(&self, downloads: &[Download]) -> Fetching<'_> {
+        let missing = self.missing(downloads);
+        let total = missing.values().filter_map(|it| it.size).sum();
+        Fetching {
+            fetcher: self,
+            bar: self.progress.bytes("Fetching", total),
+            before: self.downloaded(),
+            files: Mutex::default(),
+        }
+    }
+
+    /// Those of `downloads` that the store lacks: one thing wanted by two platforms is fetched once.
+    fn missing(&self, downloads: &[Download]) -> BTreeMap<Wanted, Download> {
+        let mut missing = BTreeMap::new();
+        for download in downloads {
+            missing
+                .entry((download.digest, download.url.clone()))
+                .or_insert_with(|| download.clone());
+        }
+        missing.retain(|(digest, _), _| digest.is_none_or(|digest| !self.store.has_blob(&digest)));
+        missing
     }
 
     /// A small document that changes under its address.
@@ -400,6 +409,51 @@ impl Fetcher {
             Some(wanted) if wanted != found => Err(mismatch(download, wanted, found)),
             _ => Ok(found),
         }
+    }
+}
+
+/// Downloads that one bar and one line are about.
+pub(crate) struct Fetching<'a> {
+    fetcher: &'a Fetcher,
+    bar: ProgressBar,
+    /// Bytes that were downloaded when they began.
+    before: u64,
+    /// What was fetched, or is now: two may want the same at once.
+    files: Mutex<BTreeMap<Wanted, Arc<OnceCell<Digest>>>>,
+}
+
+impl Fetching<'_> {
+    /// Has `downloads` in the store afterwards; returns the digests of those that it lacked.
+    pub(crate) async fn have(
+        &self,
+        downloads: &[Download],
+    ) -> Result<BTreeMap<Wanted, Digest>, Failure> {
+        stream::iter(self.fetcher.missing(downloads))
+            .map(|(key, download)| async move {
+                let file = Arc::clone(self.files().entry(key.clone()).or_default());
+                let fetch = async || {
+                    let _turn = self.fetcher.turns.acquire().await;
+                    self.fetcher.one(&download, &self.bar).await
+                };
+                Ok((key, *file.get_or_try_init(fetch).await?))
+            })
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await
+    }
+
+    /// Says what was fetched.
+    pub(crate) fn done(self) {
+        let files = self.files().len();
+        if files > 0 {
+            let bytes = indicatif::BinaryBytes(self.fetcher.downloaded() - self.before);
+            let progress = &self.fetcher.progress;
+            progress.line(&format!("fetched {files} files, {bytes}"));
+        }
+    }
+
+    fn files(&self) -> MutexGuard<'_, BTreeMap<Wanted, Arc<OnceCell<Digest>>>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -18,6 +18,7 @@ mod clock;
 mod commands;
 mod credentials;
 mod debian;
+mod delivery;
 mod diagnostics;
 mod fetch;
 mod full_lock;

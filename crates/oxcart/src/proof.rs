@@ -232,7 +232,7 @@ pub(crate) async fn waive(
 }
 
 fn refusal(what: &str) -> anyhow::Error {
-    Failure::new(format!("{what} in the image: nothing was written or pushed"))
+    Failure::new(format!("{what} in the image: it is neither written nor pushed"))
         .hint("mend what is named above; with --no-check the image is built as it is, and `oxcart check` shows all there is to say of it")
         .into()
 }

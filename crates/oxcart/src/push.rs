@@ -13,7 +13,7 @@ use oci_spec::image::ImageManifest;
 use registry::{Content, Pushed, Repository, Upload};
 
 use crate::base::Bases;
-use crate::build::{Built, BuiltImage};
+use crate::build::{Built, BuiltImage, BuiltLayer};
 use crate::commands::bytes;
 use crate::output::made_blob;
 use crate::place::{self, Document, Images, Location, Place, sha256};
@@ -21,7 +21,7 @@ use crate::remote::Home;
 use crate::store::Store;
 
 /// Blobs that go out at a time.
-const PARALLEL: usize = 4;
+pub(crate) const PARALLEL: usize = 4;
 /// Requests about manifests at a time.
 const QUESTIONS: usize = 8;
 
@@ -204,7 +204,36 @@ pub(crate) async fn tag(
     put(repository, tag, document).await
 }
 
+/// Has the blob of a layer in `repository`, ahead of the image that it is for: without a manifest that names it,
+/// it is nothing to anybody.
+pub(crate) async fn put_layer(
+    repository: &Repository,
+    layer: &BuiltLayer,
+    caches: &[Repository],
+    store: &Store,
+) -> anyhow::Result<Pushed> {
+    let freight = Freight::of_layer(layer, store);
+    freight.push(repository, caches, store).await
+}
+
 impl Freight {
+    fn of_layer(layer: &BuiltLayer, store: &Store) -> Self {
+        let (store, made) = (store.clone(), layer.clone());
+        let written = Content::Written(Arc::new(move |out| Ok(made_blob(&made, &store, out)?)));
+        let (content, home, there) = match &layer.home {
+            Home::Store => (written, None, None),
+            Home::Target(pushed) => (written, None, Some(pushed.clone())),
+            Home::Other(other) => (Content::Blob(other.clone()), Some(other.clone()), None),
+        };
+        Self {
+            digest: layer.record.layer.digest,
+            size: layer.record.layer.size,
+            content,
+            home,
+            there,
+        }
+    }
+
     async fn push(
         &self,
         repository: &Repository,
@@ -277,22 +306,8 @@ fn parcel(built: &BuiltImage, base: Option<&Location>, bases: Bases<'_>) -> anyh
             });
         }
     }
-    for layer in &built.layers {
-        let (store, made) = (bases.store.clone(), layer.clone());
-        let written = Content::Written(Arc::new(move |out| Ok(made_blob(&made, &store, out)?)));
-        let (content, home, there) = match &layer.home {
-            Home::Store => (written, None, None),
-            Home::Target(pushed) => (written, None, Some(pushed.clone())),
-            Home::Other(other) => (Content::Blob(other.clone()), Some(other.clone()), None),
-        };
-        blobs.push(Freight {
-            digest: layer.record.layer.digest,
-            size: layer.record.layer.size,
-            content,
-            home,
-            there,
-        });
-    }
+    let of_layer = |layer| Freight::of_layer(layer, bases.store);
+    blobs.extend(built.layers.iter().map(of_layer));
     let config: Arc<[u8]> = built.image.config.clone().into();
     blobs.push(Freight {
         digest: Digest::of(&config),

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::future::{join, join_all};
 use oci::Digest;
 use oci_spec::image::{ImageIndex, ImageManifest};
-use registry::{Manifest, Reference, Repository};
+use registry::{Manifest, Pushed, Reference, Repository};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::task::JoinHandle;
 
 use crate::base::Bases;
-use crate::build::Built;
+use crate::build::{Built, BuiltLayer};
 use crate::diagnostics::Failure;
 use crate::fetch::Fetcher;
 use crate::github;
@@ -21,6 +21,7 @@ use crate::progress::Progress;
 use crate::project::{Base, Project};
 use crate::push::{self, Delivered, Shipment};
 use crate::registries::Registries;
+use crate::store::Store;
 
 /// A repository, and the tags that the image gets there.
 pub(crate) struct Target {
@@ -113,6 +114,18 @@ impl Target {
     pub(crate) fn doubts(&self, error: &anyhow::Error) -> bool {
         let trusted = self.there.get().is_some_and(|there| !there.is_empty());
         trusted && lacks_blob(error) && !self.doubtful.swap(true, Ordering::Relaxed)
+    }
+
+    /// Has the blob of a layer in the repository.
+    pub(crate) async fn put_layer(
+        &self,
+        layer: &BuiltLayer,
+        store: &Store,
+    ) -> anyhow::Result<Pushed> {
+        if self.ready().await?.contains(&layer.record.layer.digest) {
+            return Ok(Pushed::Present);
+        }
+        push::put_layer(&self.repository, layer, &self.caches, store).await
     }
 
     /// Pushes everything, and puts the index under each tag.

@@ -232,7 +232,7 @@ impl Making<'_> {
         let remote = match options {
             _ if args.offline || options.cache == Cache::Rebuild => None,
             Options { blobs, .. } => match blobs {
-                Blobs::Pushed => Some(self.target),
+                Blobs::Pushed | Blobs::Delivered => Some(self.target),
                 Blobs::Written if !self.caches.is_empty() => Some(None),
                 Blobs::Written | Blobs::Named => None,
             },
@@ -380,6 +380,7 @@ fn options(args: &BuildArgs) -> Options {
         proven: (args.push || !args.outputs.is_empty()) && !args.no_check,
         blobs: match (args.outputs.is_empty(), args.push) {
             (true, false) => Blobs::Named,
+            (true, true) if args.no_store => Blobs::Delivered,
             (true, true) => Blobs::Pushed,
             (false, _) => Blobs::Written,
         },
