@@ -349,9 +349,10 @@ impl Inflate {
         }
         if code.is_special() {
             self.bits.drop(first + code.bits());
-            return match code.is_end() {
-                true => Ok(true),
-                false => Err(NO_LENGTH.into()),
+            return if code.is_end() {
+                Ok(true)
+            } else {
+                Err(NO_LENGTH.into())
             };
         }
         let length = code.value(stream);

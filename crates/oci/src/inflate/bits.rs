@@ -51,7 +51,7 @@ impl Bits {
         let word: [u8; 8] = input[*at..*at + 8].try_into().expect("eight bytes");
         self.held |= u64::from_le_bytes(word) << self.count;
         *at += (63 - self.count as usize) >> 3;
-        self.count |= 56;
+        self.count |= 0b11_1000;
     }
 
     /// The next `count` bits.
