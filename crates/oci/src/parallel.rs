@@ -56,14 +56,16 @@ impl Crew {
         let digest = (buffers / of_each / 2).clamp(1, DIGEST_AHEAD);
         let threads = jobs.min(buffers.saturating_sub(digest * BATCH) / of_each);
         (threads > 1).then(|| {
-            let left = buffers - digest * BATCH - threads * WORKING;
-            let ahead = (left / (threads * RUNS * BATCH)).min(MOST_AHEAD);
-            let left = left - threads * RUNS * BATCH * ahead;
+            let of_ahead = threads * RUNS * BATCH;
+            let left = buffers - digest * BATCH - threads * WORKING - LEAST_AHEAD * of_ahead;
+            // Scans first: where few files are scanned ahead, the threads wait for one of them.
+            let scans = (left / SCANNING).min(threads - 1);
+            let left = left - scans * SCANNING;
             Self {
                 threads,
                 digest,
-                ahead,
-                scans: (left / SCANNING).min(threads - 1),
+                ahead: (LEAST_AHEAD + left / of_ahead).min(MOST_AHEAD),
+                scans,
             }
         })
     }
@@ -351,8 +353,8 @@ mod tests {
         check(4, 4, None);
         check(4, 5, Some((2, 1, 0)));
         check(4, 8, Some((3, 1, 0)));
-        check(4, 16, Some((4, 2, 0)));
-        check(4, 33, Some((4, 5, 1)));
+        check(4, 16, Some((4, 1, 2)));
+        check(4, 33, Some((4, 4, 3)));
         check(4, 64, Some((4, 5, 3)));
         check(64, 64, Some((27, 1, 0)));
     }
