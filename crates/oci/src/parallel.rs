@@ -203,7 +203,8 @@ fn work(members: &[Member<'_>], splice: bool, pool: &Pool, queued: &Mutex<Receiv
             Err(_) => return,
             Ok(Job::Encode(work, out)) => (work, out),
             Ok(Job::Scan(member, found)) => {
-                let scanner = scanner.get_or_insert_with(|| Splicer::new(Nowhere, false, true));
+                // Its checksum is taken here: the other threads have work of their own.
+                let scanner = scanner.get_or_insert_with(|| Splicer::new(Nowhere, false, false));
                 // Nobody waits for it after an error elsewhere.
                 let _ = found.send(scanner.scan(members, member));
                 continue;
