@@ -57,6 +57,8 @@ struct Round {
     /// The whole process where it builds the base's layer from Debian packages too.
     oxcart_all: Usage,
     oxcart_bytes: u64,
+    /// What the store has of the wheels' layers, and of what they hold.
+    records: u64,
     limit: Usage,
     uv_cold: Usage,
     uv_warm: Usage,
@@ -154,11 +156,14 @@ impl Bench {
         workbench::forget(&self.store, "proofs")?;
         workbench::forget_wheel_layers(&self.store)?;
         let oxcart_proven = measure(&self.oxcart(&["--locked"]), None)?;
+        let records = self.metadata()?["peak_disk"]["records"]
+            .as_u64()
+            .context("no peak_disk.records in the metadata")?;
         fs::remove_dir_all(&image)?;
         workbench::forget_wheel_layers(&self.store)?;
         let oxcart = measure(&self.oxcart(&bare), None)?;
         let oxcart_layers = workbench::layer_seconds(&self.path("metadata.json"))?;
-        let metadata: Value = serde_json::from_slice(&fs::read(self.path("metadata.json"))?)?;
+        let metadata = self.metadata()?;
 
         let mut limit = Command::new(std::env::current_exe()?);
         limit
@@ -203,6 +208,7 @@ impl Bench {
             oxcart_proven,
             oxcart_all,
             oxcart_bytes,
+            records,
             limit,
             uv_cold,
             uv_warm,
@@ -211,6 +217,20 @@ impl Bench {
             pigz_bytes,
             gzip,
         })
+    }
+
+    fn metadata(&self) -> anyhow::Result<Value> {
+        let text = fs::read(self.path("metadata.json"))?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+
+    /// Bytes of all wheels.
+    fn wheel_files(&self) -> anyhow::Result<u64> {
+        let sizes = self
+            .wheels
+            .iter()
+            .map(|wheel| Ok(fs::metadata(wheel)?.len()));
+        sizes.sum()
     }
 
     /// Installs the wheels into an empty directory.
@@ -281,21 +301,22 @@ impl Bench {
             alone(|r| r.tar),
             alone(|r| r.pigz),
         );
+        let (records, wheels) = (first.records as f64, self.wheel_files()? as f64);
+        println!(
+            "\nThe store keeps of these layers, beside the wheels, {:.2} MB: {:.2} % of the wheels.",
+            records / 1e6,
+            100.0 * records / wheels
+        );
         Ok(())
     }
 
     /// What was measured, and on what.
     fn facts(&self, rounds: usize) -> anyhow::Result<String> {
-        let sizes = self
-            .wheels
-            .iter()
-            .map(|wheel| Ok(fs::metadata(wheel)?.len()));
-        let bytes: u64 = sizes.sum::<std::io::Result<u64>>()?;
         Ok(format!(
             "{} wheels ({:.0} MB) of `{PROJECT}`, profile `{PROFILE}`, {PLATFORM}; medians of \
              {rounds} rounds.\n{}, {}, {}, {}.",
             self.wheels.len(),
-            mega(bytes),
+            mega(self.wheel_files()?),
             table::machine(self.threads),
             table::version(&self.uv)?,
             table::version(Path::new("tar"))?,

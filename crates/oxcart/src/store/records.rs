@@ -72,9 +72,9 @@ impl Store {
             out.write_all(&header)?;
             out.write_all(Digest::of(&header).as_bytes())?;
             if let Some(map) = map {
-                let mut out = zstd::Encoder::new(out, super::LEVEL)?;
-                map.to_writer(&mut out).map_err(io::Error::other)?;
-                out.finish()?;
+                let mut bytes = Vec::new();
+                map.to_writer(&mut bytes).map_err(io::Error::other)?;
+                out.write_all(&super::packed(&bytes)?)?;
             }
             Ok(())
         })
