@@ -3,11 +3,12 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use oci::layer::LEAST_MEMORY;
 
 use crate::diagnostics::Failure;
+use crate::mutex::lock;
 use crate::pipe;
 
 /// What each layer gets in any case: its own buffers, and those of who looks on while it is made.
@@ -73,7 +74,7 @@ impl Buffers {
 
     /// Bytes for a layer that `threads` threads work on, until what is returned is dropped.
     pub(crate) fn take(&self, threads: NonZeroUsize) -> Taken<'_> {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = lock(&self.left);
         let wanted = match threads.get() as u64 {
             1 => 0,
             threads => threads * OF_THREAD,
@@ -100,7 +101,7 @@ impl Taken<'_> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        *self.of.left.lock().unwrap_or_else(PoisonError::into_inner) += self.more;
+        *lock(&self.of.left) += self.more;
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use indicatif::ProgressBar;
 use oci::Digest;
@@ -18,6 +18,7 @@ use crate::fetch::{Download, Fetching};
 use crate::layers::Job;
 use crate::listings;
 use crate::metadata::LayerState;
+use crate::mutex::lock;
 use crate::push;
 use crate::remote::Home;
 use crate::store::{Kept, LayerRecord, Store};
@@ -293,10 +294,6 @@ impl Drop for Work<'_> {
 fn sizes(files: &[Download]) -> BTreeMap<Digest, u64> {
     let sized = |it: &Download| Some((it.digest?, it.size.unwrap_or(0)));
     files.iter().filter_map(sized).collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -23,6 +23,7 @@ use url::Url;
 use crate::clock;
 use crate::credentials::Credentials;
 use crate::diagnostics::{Failure, IoContext};
+use crate::mutex::lock;
 use crate::netrc::Netrc;
 use crate::progress::Progress;
 use crate::project::Project;
@@ -453,7 +454,7 @@ impl Fetching<'_> {
     }
 
     fn files(&self) -> MutexGuard<'_, BTreeMap<Wanted, Arc<OnceCell<Digest>>>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.files)
     }
 }
 

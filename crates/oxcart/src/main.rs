@@ -35,6 +35,7 @@ mod look;
 mod memory;
 mod mend;
 mod metadata;
+mod mutex;
 mod netrc;
 mod notes;
 mod output;

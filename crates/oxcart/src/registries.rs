@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use indicatif::ProgressBar;
 use registry::{Client, Credentials, Observer, Options, Reference, Repository};
 
 use crate::cli::{Global, Network};
+use crate::mutex::lock;
 use crate::progress::Progress;
 
 /// Opens repositories, all with one client, which is made when the first one is.
@@ -135,8 +136,4 @@ impl Observer for Watcher {
     fn received(&self, bytes: u64) {
         self.received.fetch_add(bytes, Ordering::Relaxed);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

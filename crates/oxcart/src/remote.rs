@@ -2,7 +2,7 @@
 //! repository that is pushed to alone, where one is, then in those of `cache-from`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use oci::Digest;
@@ -11,6 +11,7 @@ use registry::{Pushed, Reference, Repository};
 
 use crate::base;
 use crate::diagnostics::Failure;
+use crate::mutex::lock;
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::registries::Registries;
@@ -161,7 +162,7 @@ impl<'a> Remote<'a> {
 
     /// Whether `cache` has a layer. One that cannot be asked has none: a cache is a convenience.
     async fn has(&self, cache: &Repository, layer: &Layer) -> bool {
-        let silent = || self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let silent = || lock(&self.silent);
         let name = cache.name();
         if silent().contains(&name) {
             return false;

@@ -11,7 +11,7 @@ mod sdist;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use backend::Python;
 use oci::Digest;
@@ -25,6 +25,7 @@ use crate::built::{self, Record};
 use crate::diagnostics::Failure;
 use crate::fetch::Fetcher;
 use crate::lock::{Lock, LockedRequirement};
+use crate::mutex::lock;
 use crate::progress::Progress;
 use crate::project::Dependencies;
 use crate::store::Store;
@@ -133,8 +134,7 @@ impl Builder {
     }
 
     fn pins(&self) -> MutexGuard<'_, BTreeMap<Digest, Vec<LockedRequirement>>> {
-        let pins = &self.shared.pins;
-        pins.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shared.pins)
     }
 
     fn store(&self) -> &Store {

@@ -13,7 +13,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use oci::{DiffId, Digest, HashingWriter, Source};
@@ -25,6 +25,7 @@ pub(crate) use records::{Kept, LayerRecord};
 
 use crate::clock;
 use crate::diagnostics::{Failure, IoContext};
+use crate::mutex::lock;
 
 /// What is kept, each in a directory of its own.
 const KINDS: [&str; 10] = [
@@ -165,7 +166,7 @@ impl Store {
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, BTreeSet<Digest>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 
     /// Takes the blob out of the store.

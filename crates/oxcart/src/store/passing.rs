@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use oci::Digest;
 use rustix::fs::{FlockOperation, flock};
@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::Store;
 use crate::build::Built;
 use crate::diagnostics::{Failure, IoContext};
+use crate::mutex::lock;
 use crate::output;
 use crate::store::Kept;
 
@@ -72,7 +73,7 @@ impl Store {
                 needs.entry(source).or_default().insert(layer.digest);
             }
         }
-        *passing.needs.lock().unwrap_or_else(PoisonError::into_inner) = needs;
+        *lock(&passing.needs) = needs;
     }
 
     /// The layer with this digest has got where it is wanted.
@@ -80,7 +81,7 @@ impl Store {
         let Some(passing) = &self.passing else {
             return;
         };
-        let mut needs = passing.needs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut needs = lock(&passing.needs);
         needs.retain(|source, layers| {
             let is_last = layers.remove(layer) && layers.is_empty();
             // One that cannot be removed goes with the directory.
