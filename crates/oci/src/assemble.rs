@@ -1,10 +1,10 @@
-//! Putting a layer together: the blob's frame (RFC 1952), its compression and both digests.
+//! Putting a layer together: the blob's frame (RFC 1952), its compression and its digest.
 
 use std::io::{self, Write};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::buffer::{Buffer, Sink};
+use crate::buffer::Buffer;
 use crate::compress::Recompress;
 use crate::deflate::END;
 use crate::layer::{EncodeError, Layer, Output};
@@ -13,14 +13,11 @@ use crate::{DiffId, Digest, Encoder};
 /// A gzip header: deflate, no flags, no time, no hint at the level, unknown system.
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
-/// Takes the tar stream and, of a spliced layer, the deflate stream, in order; digests both and
-/// writes the blob.
+/// Takes the tar stream and, of a spliced layer, the deflate stream, in order; writes and digests the
+/// blob.
 pub(crate) struct Assembly<'a> {
     encoder: Encoder,
-    tar_hasher: Sha256,
     tar_size: u64,
-    /// Who else wants the tar stream.
-    beside: &'a mut dyn Write,
     blob: Blob<'a>,
 }
 
@@ -37,11 +34,7 @@ struct BlobWriter<'a> {
 }
 
 impl<'a> Assembly<'a> {
-    pub(crate) fn new(
-        encoder: Encoder,
-        mut output: Output<'a>,
-        beside: &'a mut dyn Write,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(encoder: Encoder, mut output: Output<'a>) -> io::Result<Self> {
         if let Output::Map(map) = &mut output {
             map.clear();
         }
@@ -59,9 +52,7 @@ impl<'a> Assembly<'a> {
         };
         Ok(Self {
             encoder,
-            tar_hasher: Sha256::new(),
             tar_size: 0,
-            beside,
             blob,
         })
     }
@@ -70,7 +61,6 @@ impl<'a> Assembly<'a> {
     /// else digests them.
     pub(crate) fn take_tar(&mut self, buffer: &Buffer) -> io::Result<()> {
         self.tar_size += buffer.filled as u64;
-        self.beside.write_all(buffer.filled())?;
         match &mut self.blob {
             Blob::Spliced(_) => Ok(()),
             Blob::Recompressed(recompress) => recompress.write_all(buffer.filled()),
@@ -85,9 +75,8 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    /// Ends the blob. `crc` is the whole tar stream's. The `diff_id` is that of what [`Sink::tar`] took,
-    /// unless [`Assembly::set_tar_hasher`] was called.
-    pub(crate) fn finish(self, crc: u32) -> Result<Layer, EncodeError> {
+    /// Ends the blob. `crc` and `diff_id` are the whole tar stream's.
+    pub(crate) fn finish(self, crc: u32, diff_id: DiffId) -> Result<Layer, EncodeError> {
         let mut writer = match self.blob {
             Blob::Spliced(mut writer) => {
                 writer.write_all(&END)?;
@@ -101,30 +90,10 @@ impl<'a> Assembly<'a> {
         }
         Ok(Layer {
             digest: Digest::from_bytes(writer.hasher.finalize().into()),
-            diff_id: DiffId(Digest::from_bytes(self.tar_hasher.finalize().into())),
+            diff_id,
             size: writer.size,
             media_type: self.encoder.media_type().to_owned(),
         })
-    }
-
-    /// Hands in the digest of the tar stream that another thread has taken.
-    pub(crate) fn set_tar_hasher(&mut self, hasher: Sha256) {
-        self.tar_hasher = hasher;
-    }
-}
-
-impl Sink for Assembly<'_> {
-    fn tar(&mut self, mut buffer: Buffer) -> Result<Buffer, EncodeError> {
-        self.tar_hasher.update(buffer.filled());
-        self.take_tar(&buffer)?;
-        buffer.clear();
-        Ok(buffer)
-    }
-
-    fn blob(&mut self, mut buffer: Buffer) -> Result<Buffer, EncodeError> {
-        self.splice(&buffer)?;
-        buffer.clear();
-        Ok(buffer)
     }
 }
 

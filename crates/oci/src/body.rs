@@ -10,46 +10,33 @@ use crate::buffer::{Copy, Sink};
 use crate::compress::{Deflate, PIECE};
 use crate::deflate;
 use crate::inflate::Stop;
-use crate::layer::{BodyFault, EncodeError, Mismatch};
+use crate::layer::{BodyFault, EncodeError};
 use crate::members::Member;
 use crate::seam::{Seam, Stretch};
 use crate::splice::Splicer;
-use crate::verify::Verify;
-use crate::{Archived, Checksum, Content, Method, OnMismatch, Source};
-
-/// Size in bytes from which a file's checksum is worth a thread.
-const LARGE: u64 = 4 << 20;
+use crate::{Archived, Content, Method, Source};
 
 impl<S: Sink> Splicer<S> {
-    /// The body of `member`, if it has one.
-    pub(crate) fn body(&mut self, member: &Member<'_>) -> Result<(), EncodeError> {
-        let checksum = match member.content {
-            Some(Content::Archived(archived)) => archived.checksum.as_ref(),
-            _ => None,
-        };
+    /// The body of `member`, the one of this number, if it has one.
+    pub(crate) fn body(&mut self, member: &Member<'_>, number: usize) -> Result<(), EncodeError> {
         check_bounds(member)?;
-        let mut verify = match checksum {
-            Some((checksum, _)) if self.background && member.header.size >= LARGE => {
-                Verify::in_background(checksum)
-            }
-            _ => Verify::new(checksum.map(|(checksum, _)| checksum)),
-        };
+        self.edge(member, number);
+        let mut crc = crc32fast::Hasher::new();
         match member.content {
             None => return Ok(()),
             Some(Content::Bytes(bytes)) => {
-                self.compress(member, &Plain::Bytes(bytes), &mut verify)?;
+                self.compress(member, &Plain::Bytes(bytes), &mut crc)?;
             }
             Some(Content::File { source, offset, .. }) => {
-                self.compress(member, &Plain::File(source, *offset), &mut verify)?;
+                self.compress(member, &Plain::File(source, *offset), &mut crc)?;
             }
             Some(Content::Archived(archived)) => match archived.method {
-                Method::Stored => self.stored(member, archived, &mut verify)?,
+                Method::Stored => self.stored(member, archived, &mut crc)?,
                 Method::Deflated => {
-                    self.deflated(member, archived, Stretch::default(), &mut verify)?;
+                    self.deflated(member, archived, Stretch::default(), &mut crc)?;
                 }
             },
         }
-        let (crc, found) = verify.finish();
         self.crc.combine(&crc);
         if let Some(Content::Archived(archived)) = member.content {
             let (expected, found) = (archived.crc32, crc.finalize());
@@ -57,34 +44,7 @@ impl<S: Sink> Splicer<S> {
                 return Err(member.error(BodyFault::Crc { expected, found }));
             }
         }
-        self.check(member, checksum, found)
-    }
-
-    fn check(
-        &mut self,
-        member: &Member<'_>,
-        expected: Option<&(Checksum, OnMismatch)>,
-        found: Option<Checksum>,
-    ) -> Result<(), EncodeError> {
-        let (Some(&(expected, on_mismatch)), Some(found)) = (expected, found) else {
-            return Ok(());
-        };
-        match on_mismatch {
-            _ if expected == found => {}
-            OnMismatch::Fail => {
-                let (expected, found) = (Box::new(expected), Box::new(found));
-                return Err(member.error(BodyFault::Checksum { expected, found }));
-            }
-            OnMismatch::Report => {
-                let (path, origin) = (member.path.clone(), member.entry.origin.clone());
-                self.mismatches.push(Mismatch {
-                    path,
-                    origin,
-                    expected,
-                    found,
-                });
-            }
-        }
+        self.edge(member, number);
         Ok(())
     }
 
@@ -93,7 +53,7 @@ impl<S: Sink> Splicer<S> {
         &mut self,
         member: &Member<'_>,
         plain: &Plain<'_>,
-        verify: &mut Verify,
+        crc: &mut crc32fast::Hasher,
     ) -> Result<(), EncodeError> {
         let size = member.header.size;
         let mut deflate = self.deflate.take().unwrap_or_else(Deflate::new);
@@ -105,7 +65,7 @@ impl<S: Sink> Splicer<S> {
             let part = plain.part(done, &mut piece[..length]);
             let part = part.map_err(|error| member.error(BodyFault::Read(error)))?;
             done += length as u64;
-            verify.update(part);
+            crc.update(part);
             self.put_tar(part)?;
             if self.splice {
                 deflate.piece(part, done == size, |bytes| self.put_blob(bytes, None))?;
@@ -121,7 +81,7 @@ impl<S: Sink> Splicer<S> {
         &mut self,
         member: &Member<'_>,
         archived: &Archived,
-        verify: &mut Verify,
+        crc: &mut crc32fast::Hasher,
     ) -> Result<(), EncodeError> {
         let (length, size) = (archived.length, archived.uncompressed_size);
         if length != size {
@@ -137,7 +97,7 @@ impl<S: Sink> Splicer<S> {
                 .source
                 .read_exact_at(part, offset)
                 .map_err(|error| member.error(BodyFault::Read(error)))?;
-            verify.update(part);
+            crc.update(part);
             self.put_tar(part)?;
             if self.splice {
                 let mut packed = std::mem::take(&mut self.packed);
@@ -162,7 +122,7 @@ impl<S: Sink> Splicer<S> {
         member: &Member<'_>,
         archived: &Archived,
         stretch: Stretch<'_>,
-        verify: &mut Verify,
+        crc: &mut crc32fast::Hasher,
     ) -> Result<(), EncodeError> {
         let fault = |fault| member.error(fault);
         let size = match stretch.to {
@@ -208,7 +168,7 @@ impl<S: Sink> Splicer<S> {
                 if left == 0 {
                     return Err(fault(BodyFault::TooLong { size }));
                 }
-                verify.update(&room[..step.produced]);
+                crc.update(&room[..step.produced]);
                 self.tar.filled += step.produced;
                 produced += step.produced as u64;
             }

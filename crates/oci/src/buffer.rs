@@ -17,6 +17,16 @@ pub(crate) struct Buffer {
     pub(crate) filled: usize,
     /// Ranges of the filled bytes, ascending, that a source has as they are.
     pub(crate) copies: Vec<Copy>,
+    /// In a buffer of the tar stream: where files begin and end that are checked, in order.
+    pub(crate) edges: Vec<Edge>,
+}
+
+/// Where the body of a file begins or ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Edge {
+    pub(crate) at: usize,
+    /// The file's number among the members.
+    pub(crate) member: usize,
 }
 
 /// A range of a buffer that equals a range of a source.
@@ -35,6 +45,7 @@ impl Buffer {
             bytes: vec![0; BUFFER].into(),
             filled: 0,
             copies: Vec::new(),
+            edges: Vec::new(),
         }
     }
 
@@ -44,6 +55,7 @@ impl Buffer {
             bytes: Box::default(),
             filled: 0,
             copies: Vec::new(),
+            edges: Vec::new(),
         }
     }
 
@@ -58,6 +70,7 @@ impl Buffer {
     pub(crate) fn clear(&mut self) {
         self.filled = 0;
         self.copies.clear();
+        self.edges.clear();
     }
 
     /// Takes as much of `bytes` as there is room for; returns how much that is.

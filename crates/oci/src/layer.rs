@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::assemble::Assembly;
 use crate::members::members;
+use crate::tar_digest::TarDigest;
 use crate::{
     Checksum, DiffId, Digest, Encoder, InflateError, SHARED_MTIME, SpliceMap, Tree, TreePath,
     parallel,
@@ -122,7 +123,7 @@ pub fn encode_beside(
     tree: &Tree,
     options: &Options,
     output: Output<'_>,
-    tar: &mut dyn Write,
+    tar: &mut (dyn Write + Send),
 ) -> Result<Encoded, EncodeError> {
     let members = members(tree, options.mtime)?;
     if matches!(output, Output::Map(_)) {
@@ -136,9 +137,10 @@ pub fn encode_beside(
             .try_for_each(crate::members::Member::check_mappable)?;
     }
     let splice = options.encoder == Encoder::Splice;
-    let mut assembly = Assembly::new(options.encoder, output.shortened(), tar)?;
-    let totals = parallel::run(&members, splice, options, &mut assembly)?;
-    let layer = assembly.finish(totals.crc)?;
+    let mut assembly = Assembly::new(options.encoder, output.shortened())?;
+    let digest = TarDigest::new(&members, tar);
+    let totals = parallel::run(&members, splice, options, &mut assembly, digest)?;
+    let layer = assembly.finish(totals.crc, totals.diff_id)?;
     Ok(Encoded {
         layer,
         mismatches: totals.mismatches,

@@ -203,7 +203,6 @@ mod tests {
         Scanned {
             member,
             seams: (1..=seams).map(seam).collect(),
-            mismatches: Vec::new(),
         }
     }
 

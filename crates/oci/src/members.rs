@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::layer::{BodyFault, EncodeError};
 use crate::tar::{Header, Typeflag};
-use crate::{Content, Entry, Kind, Tree, TreePath};
+use crate::{Checksum, Content, Entry, Kind, OnMismatch, Tree, TreePath};
 use std::collections::BTreeMap;
 
 /// One member: its header and, where it has a body, what that is.
@@ -16,7 +16,15 @@ pub(crate) struct Member<'a> {
     pub(crate) content: Option<&'a Content>,
 }
 
-impl Member<'_> {
+impl<'a> Member<'a> {
+    /// What its body is checked against, if anything says.
+    pub(crate) fn checksum(&self) -> Option<&'a (Checksum, OnMismatch)> {
+        match self.content {
+            Some(Content::Archived(archived)) => archived.checksum.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The error that this member's body has `fault`.
     pub(crate) fn error(&self, fault: BodyFault) -> EncodeError {
         let source = match self.content {

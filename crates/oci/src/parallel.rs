@@ -12,23 +12,22 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
-use sha2::{Digest as _, Sha256};
-
+use crate::DiffId;
 use crate::assemble::Assembly;
 use crate::buffer::{BUFFER, Buffer, Nowhere, Pool, Sink};
 use crate::layer::{EncodeError, Mismatch, Options};
 use crate::line::{Line, Next, RUN};
 use crate::members::Member;
 use crate::seam::{self, Scanned};
-use crate::splice::{Run, Splicer};
-use crate::verify;
+use crate::splice::Splicer;
+use crate::tar_digest::TarDigest;
 
 /// Buffers that go from one thread to the next at a time: to be woken takes as long as to digest one.
 const BATCH: usize = 4;
 /// Batches of the tar stream that wait to be digested, at most.
 const DIGEST_AHEAD: usize = 6;
-/// Buffers that a thread works in and gathers, and that wait for the one that takes a file's checksum.
-const WORKING: usize = 2 + BATCH + verify::AHEAD;
+/// Buffers that a thread works in and gathers.
+const WORKING: usize = 2 + BATCH;
 /// Batches of one run that wait to be put together: with fewer a thread waits more than it works, and
 /// more than this serve nobody.
 const LEAST_AHEAD: usize = 1;
@@ -79,7 +78,40 @@ const RUNS: usize = 2;
 pub(crate) struct Totals {
     /// Of the whole tar stream.
     pub(crate) crc: u32,
+    pub(crate) diff_id: DiffId,
     pub(crate) mismatches: Vec<Mismatch>,
+}
+
+impl Totals {
+    fn new(crc: crc32fast::Hasher, digest: TarDigest<'_>) -> Self {
+        let (diff_id, mismatches) = digest.finish();
+        Self {
+            crc: crc.finalize(),
+            diff_id,
+            mismatches,
+        }
+    }
+}
+
+/// Who takes both streams where there is one thread.
+struct InTurn<'a, 'o, 'm> {
+    assembly: &'a mut Assembly<'o>,
+    digest: TarDigest<'m>,
+}
+
+impl Sink for InTurn<'_, '_, '_> {
+    fn tar(&mut self, mut buffer: Buffer) -> Result<Buffer, EncodeError> {
+        self.digest.take(&buffer)?;
+        self.assembly.take_tar(&buffer)?;
+        buffer.clear();
+        Ok(buffer)
+    }
+
+    fn blob(&mut self, mut buffer: Buffer) -> Result<Buffer, EncodeError> {
+        self.assembly.splice(&buffer)?;
+        buffer.clear();
+        Ok(buffer)
+    }
 }
 
 /// Encodes `members` into `assembly`.
@@ -88,6 +120,7 @@ pub(crate) fn run(
     splice: bool,
     options: &Options,
     assembly: &mut Assembly<'_>,
+    digest: TarDigest<'_>,
 ) -> Result<Totals, EncodeError> {
     let size: u64 = members
         .iter()
@@ -95,11 +128,9 @@ pub(crate) fn run(
         .fold(0, u64::saturating_add);
     let crew = Crew::new(options.jobs, options.memory).filter(|_| size >= RUN);
     let Some(crew) = crew else {
-        let run = Splicer::new(assembly, splice, false).run(members, 0..members.len())?;
-        return Ok(Totals {
-            crc: run.crc.finalize(),
-            mismatches: run.mismatches,
-        });
+        let mut splicer = Splicer::new(InTurn { assembly, digest }, splice);
+        let crc = splicer.run(members, 0..members.len())?;
+        return Ok(Totals::new(crc, splicer.sink.digest));
     };
     let pool = Pool::default();
     let (queue, queued) = mpsc::channel();
@@ -109,7 +140,7 @@ pub(crate) fn run(
             spawn(scope, || work(members, splice, &pool, &queued))?;
         }
         let (tar, batches) = mpsc::sync_channel(crew.digest);
-        let digester = spawn(scope, || digest(&pool, batches))?;
+        let digester = spawn(scope, || take(digest, &pool, batches))?;
         let front = Front {
             assembly: &mut *assembly,
             tar,
@@ -117,13 +148,13 @@ pub(crate) fn run(
             pool: &pool,
         };
         let ahead = (RUNS * crew.threads) as u64 * RUN;
-        let totals = front.put_together(Line::new(members, ahead), crew)?;
-        assembly.set_tar_hasher(
-            digester
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-        );
-        Ok(totals)
+        let crc = front.put_together(Line::new(members, ahead), crew);
+        let digest = digester
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        // What is wrong with a checksum comes before what stopped the others.
+        let digest = digest?;
+        Ok(Totals::new(crc?, digest))
     })
 }
 
@@ -151,7 +182,7 @@ enum Work {
 /// The next buffers of a run, and how it ended if it has.
 struct Message {
     parts: Vec<Part>,
-    done: Option<Result<Run, EncodeError>>,
+    done: Option<Result<crc32fast::Hasher, EncodeError>>,
 }
 
 enum Part {
@@ -176,7 +207,7 @@ impl Ahead<'_> {
     }
 
     /// Fails where nobody listens any more, after an error elsewhere, which is the one that is reported.
-    fn send(&mut self, done: Option<Result<Run, EncodeError>>) -> io::Result<()> {
+    fn send(&mut self, done: Option<Result<crc32fast::Hasher, EncodeError>>) -> io::Result<()> {
         let parts = std::mem::take(&mut self.parts);
         let sent = self.out.send(Message { parts, done });
         sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
@@ -203,8 +234,7 @@ fn work(members: &[Member<'_>], splice: bool, pool: &Pool, queued: &Mutex<Receiv
             Err(_) => return,
             Ok(Job::Encode(work, out)) => (work, out),
             Ok(Job::Scan(member, found)) => {
-                // Its checksum is taken here: the other threads have work of their own.
-                let scanner = scanner.get_or_insert_with(|| Splicer::new(Nowhere, false, false));
+                let scanner = scanner.get_or_insert_with(|| Splicer::new(Nowhere, false));
                 // Nobody waits for it after an error elsewhere.
                 let _ = found.send(scanner.scan(members, member));
                 continue;
@@ -220,7 +250,7 @@ fn work(members: &[Member<'_>], splice: bool, pool: &Pool, queued: &Mutex<Receiv
                 splicer.sink = ahead;
                 splicer
             }
-            none => none.insert(Splicer::new(ahead, splice, true)),
+            none => none.insert(Splicer::new(ahead, splice)),
         };
         let run = match work {
             Work::Run(range) => splicer.run(members, range),
@@ -233,14 +263,17 @@ fn work(members: &[Member<'_>], splice: bool, pool: &Pool, queued: &Mutex<Receiv
     }
 }
 
-/// Digests the tar stream.
-fn digest(pool: &Pool, batches: Receiver<Vec<Buffer>>) -> Sha256 {
-    let mut hasher = Sha256::new();
+/// Takes the tar stream to `digest`.
+fn take<'a>(
+    mut digest: TarDigest<'a>,
+    pool: &Pool,
+    batches: Receiver<Vec<Buffer>>,
+) -> Result<TarDigest<'a>, EncodeError> {
     for buffer in batches.into_iter().flatten() {
-        hasher.update(buffer.filled());
+        digest.take(&buffer)?;
         pool.give(buffer);
     }
-    hasher
+    Ok(digest)
 }
 
 /// The calling thread's part: everything that has to be in order.
@@ -252,10 +285,13 @@ struct Front<'a, 'o> {
 }
 
 impl Front<'_, '_> {
-    /// Has a few runs under way for each thread of `crew`. Its end, in every case, lets the threads end.
-    fn put_together(mut self, mut line: Line<'_>, crew: Crew) -> Result<Totals, EncodeError> {
+    /// Has a few runs under way for each thread of `crew`. Gives the CRC-32 of the tar stream. Its end, in every case, lets the threads end.
+    fn put_together(
+        mut self,
+        mut line: Line<'_>,
+        crew: Crew,
+    ) -> Result<crc32fast::Hasher, EncodeError> {
         let mut crc = crc32fast::Hasher::new();
-        let mut mismatches = Vec::new();
         let mut under_way = VecDeque::new();
         loop {
             while let Some(member) = line.next_to_scan(crew.scans) {
@@ -284,21 +320,16 @@ impl Front<'_, '_> {
             let Some(messages) = under_way.pop_front() else {
                 break;
             };
-            let run = self.put_run(&messages)?;
-            crc.combine(&run.crc);
-            mismatches.extend(run.mismatches);
+            crc.combine(&self.put_run(&messages)?);
         }
-        Ok(Totals {
-            crc: crc.finalize(),
-            mismatches,
-        })
+        Ok(crc)
     }
 
     fn queue(&self, job: Job) -> Result<(), EncodeError> {
         Ok(self.queue.send(job).map_err(|_| stopped())?)
     }
 
-    fn put_run(&mut self, messages: &Receiver<Message>) -> Result<Run, EncodeError> {
+    fn put_run(&mut self, messages: &Receiver<Message>) -> Result<crc32fast::Hasher, EncodeError> {
         loop {
             let Message { parts, done } = messages.recv().map_err(|_| stopped())?;
             let mut tars = Vec::with_capacity(BATCH);
@@ -351,12 +382,13 @@ mod tests {
     fn memory_bounds_the_threads_and_how_far_they_go_ahead() {
         check(1, 64, None);
         check(4, 0, None);
-        check(4, 4, None);
-        check(4, 5, Some((2, 1, 0)));
-        check(4, 8, Some((3, 1, 0)));
+        check(4, 3, None);
+        check(4, 4, Some((2, 1, 0)));
+        check(4, 6, Some((3, 1, 0)));
+        check(4, 8, Some((4, 1, 0)));
         check(4, 16, Some((4, 1, 2)));
         check(4, 33, Some((4, 4, 3)));
         check(4, 64, Some((4, 5, 3)));
-        check(64, 64, Some((27, 1, 0)));
+        check(64, 64, Some((34, 1, 0)));
     }
 }

@@ -6,7 +6,6 @@
 //! their turn comes: memory holds seams in place of files.
 
 use crate::inflate::WINDOW;
-use crate::layer::Mismatch;
 
 /// Bytes of output from one seam to the next, at least.
 const LEAST: u64 = 1 << 20;
@@ -73,7 +72,6 @@ pub(crate) struct Scanned {
     /// Its number among the members.
     pub(crate) member: usize,
     pub(crate) seams: Vec<Seam>,
-    pub(crate) mismatches: Vec<Mismatch>,
 }
 
 impl Scanned {

@@ -5,15 +5,14 @@
 
 use std::ops::Range;
 
-use crate::buffer::{Buffer, Copy, Sink};
+use crate::buffer::{Buffer, Copy, Edge, Sink};
 use crate::compress::{Deflate, PIECE};
 use crate::deflate::{self, Previous};
 use crate::inflate::Inflate;
-use crate::layer::{EncodeError, Mismatch};
+use crate::layer::EncodeError;
 use crate::members::Member;
 use crate::seam::{Scanned, Seams};
 use crate::tar::{self, BLOCK, TRAILER};
-use crate::verify::Verify;
 use crate::{Content, Digest};
 
 /// Encodes runs of members, one after the other. Everything of fixed size is kept between runs.
@@ -21,14 +20,11 @@ pub(crate) struct Splicer<S> {
     pub(crate) sink: S,
     /// Whether the deflate stream is wanted, or only the tar stream.
     pub(crate) splice: bool,
-    /// Whether other threads may take part in one file.
-    pub(crate) background: bool,
     pub(crate) tar: Buffer,
     /// Of the deflate stream; without one, what an archive's stream is read into.
     pub(crate) blob: Buffer,
     /// Of the run's tar stream so far.
     pub(crate) crc: crc32fast::Hasher,
-    pub(crate) mismatches: Vec<Mismatch>,
     pub(crate) inflate: Inflate,
     pub(crate) deflate: Option<Deflate>,
     pub(crate) piece: Box<[u8]>,
@@ -38,24 +34,14 @@ pub(crate) struct Splicer<S> {
     pub(crate) seams: Option<Seams>,
 }
 
-/// What is known after a run besides its bytes.
-#[derive(Debug)]
-pub(crate) struct Run {
-    /// Of the run's tar stream.
-    pub(crate) crc: crc32fast::Hasher,
-    pub(crate) mismatches: Vec<Mismatch>,
-}
-
 impl<S: Sink> Splicer<S> {
-    pub(crate) fn new(sink: S, splice: bool, background: bool) -> Self {
+    pub(crate) fn new(sink: S, splice: bool) -> Self {
         Self {
             sink,
             splice,
-            background,
             tar: Buffer::new(),
             blob: Buffer::new(),
             crc: crc32fast::Hasher::new(),
-            mismatches: Vec::new(),
             inflate: Inflate::new(),
             deflate: None,
             piece: vec![0; PIECE].into(),
@@ -66,17 +52,24 @@ impl<S: Sink> Splicer<S> {
     }
 
     /// Encodes `members[range]`, and the end of the archive if that is the last of them. Runs are
-    /// independent: what they give depends on the members, never on how they are cut.
+    /// independent: what they give depends on the members, never on how they are cut. Gives the CRC-32 of
+    /// the run's tar stream.
     pub(crate) fn run(
         &mut self,
         members: &[Member<'_>],
         range: Range<usize>,
-    ) -> Result<Run, EncodeError> {
+    ) -> Result<crc32fast::Hasher, EncodeError> {
+        let done = self.members(members, range);
+        self.end_run(done)
+    }
+
+    fn members(&mut self, members: &[Member<'_>], range: Range<usize>) -> Result<(), EncodeError> {
         let is_last = range.end == members.len();
         let mut before = range.start.checked_sub(1).map(|index| &members[index]);
-        for member in &members[range] {
+        for number in range {
+            let member = &members[number];
             self.header(before, member)?;
-            self.body(member)?;
+            self.body(member, number)?;
             before = Some(member);
         }
         if is_last {
@@ -88,57 +81,74 @@ impl<S: Sink> Splicer<S> {
             self.headers.extend_from_slice(&TRAILER);
             self.put_headers(None)?;
         }
-        self.end_run()
+        Ok(())
     }
 
-    /// Encodes a stretch of a long file; the first one with the file's header.
+    /// As [`Splicer::run`], of a stretch of a long file; the first one with the file's header.
     pub(crate) fn stretch(
         &mut self,
         members: &[Member<'_>],
         scanned: &Scanned,
         number: usize,
-    ) -> Result<Run, EncodeError> {
+    ) -> Result<crc32fast::Hasher, EncodeError> {
+        let done = self.file_stretch(members, scanned, number);
+        self.end_run(done)
+    }
+
+    fn file_stretch(
+        &mut self,
+        members: &[Member<'_>],
+        scanned: &Scanned,
+        number: usize,
+    ) -> Result<(), EncodeError> {
         let member = &members[scanned.member];
-        let before = scanned.member.checked_sub(1).map(|index| &members[index]);
         if number == 0 {
+            let before = scanned.member.checked_sub(1).map(|index| &members[index]);
             self.header(before, member)?;
-            self.mismatches.extend_from_slice(&scanned.mismatches);
+            self.edge(member, scanned.member);
         }
         if let Some(Content::Archived(archived)) = member.content {
-            let mut verify = Verify::new(None);
-            self.deflated(member, archived, scanned.stretch(number), &mut verify)?;
-            self.crc.combine(&verify.finish().0);
+            let mut crc = crc32fast::Hasher::new();
+            self.deflated(member, archived, scanned.stretch(number), &mut crc)?;
+            self.crc.combine(&crc);
         }
-        self.end_run()
+        if number + 1 == scanned.len() {
+            self.edge(member, scanned.member);
+        }
+        Ok(())
     }
 
-    fn end_run(&mut self) -> Result<Run, EncodeError> {
+    /// Hands out what there is, after a fault too: a checksum before it may be wrong, and is told first.
+    fn end_run(&mut self, done: Result<(), EncodeError>) -> Result<crc32fast::Hasher, EncodeError> {
         self.flush_tar()?;
+        done?;
         self.flush_blob()?;
-        Ok(Run {
-            crc: std::mem::take(&mut self.crc),
-            mismatches: std::mem::take(&mut self.mismatches),
-        })
+        Ok(std::mem::take(&mut self.crc))
     }
 
-    /// Checks a long file, and finds its seams.
+    /// Checks a long file but for its checksum, and finds its seams.
     pub(crate) fn scan(
         &mut self,
         members: &[Member<'_>],
         member: usize,
     ) -> Result<Scanned, EncodeError> {
         self.seams = Some(Seams::new(members[member].header.size));
-        let done = self.body(&members[member]);
+        let done = self.body(&members[member], member);
         let seams = self.seams.take().map_or_else(Vec::new, |it| it.found);
-        let mismatches = std::mem::take(&mut self.mismatches);
         self.tar.clear();
         self.blob.clear();
         self.crc.reset();
-        done.map(|()| Scanned {
-            member,
-            seams,
-            mismatches,
-        })
+        done.map(|()| Scanned { member, seams })
+    }
+
+    /// Here the body of the member of this number begins, or ends.
+    pub(crate) fn edge(&mut self, member: &Member<'_>, number: usize) {
+        if member.checksum().is_some() {
+            self.tar.edges.push(Edge {
+                at: self.tar.filled,
+                member: number,
+            });
+        }
     }
 
     /// The padding that the member before owes, and the header of `member`.
@@ -221,7 +231,7 @@ impl<S: Sink> Splicer<S> {
     }
 
     pub(crate) fn flush_tar(&mut self) -> Result<(), EncodeError> {
-        if self.tar.filled > 0 {
+        if self.tar.filled > 0 || !self.tar.edges.is_empty() {
             let full = std::mem::replace(&mut self.tar, Buffer::none());
             self.tar = self.sink.tar(full)?;
         }

@@ -52,9 +52,8 @@ fn error(tree: &Tree) -> String {
     chain(&error)
 }
 
-/// What is wrong with the second of two long files, of which the first may have the same fault.
-#[track_caller]
-fn long_fault(change: impl Fn(&mut Pack, usize)) -> String {
+/// Two of them, after enough to do for the other threads.
+fn long_files() -> Pack {
     let data: Vec<u8> = (0..17_u32 << 20)
         .map(|n| (n.wrapping_mul(n) >> 9) as u8)
         .collect();
@@ -65,6 +64,13 @@ fn long_fault(change: impl Fn(&mut Pack, usize)) -> String {
     pack.stored(&data[..7 << 20]);
     pack.deflated(&stream, &data);
     pack.deflated(&stream, &data);
+    pack
+}
+
+/// What is wrong with the second of two long files, of which the first may have the same fault.
+#[track_caller]
+fn long_fault(change: impl Fn(&mut Pack, usize)) -> String {
+    let mut pack = long_files();
     pack.bytes.extend_from_slice(&[0; 10]);
     change(&mut pack, 2);
     let second = error(&pack.tree());
@@ -104,6 +110,22 @@ fn long_files_are_refused_in_their_turn() {
         &|pack, n| pack.bodies[n].checksum = Some((other, OnMismatch::Fail)),
         "its checksum is",
     );
+}
+
+#[test]
+fn a_wrong_checksum_is_told_before_the_fault_of_a_later_file() {
+    let other = Checksum::Sha256([7; 32]);
+    let expect = "cannot take /1 from test-1.0.whl: its checksum is";
+    let short = fault(|pack| {
+        pack.bodies[1].checksum = Some((other, OnMismatch::Fail));
+        pack.bodies[2].crc32 ^= 1;
+    });
+    assert!(short.starts_with(expect), "{short}");
+    let mut pack = long_files();
+    pack.bodies[1].checksum = Some((other, OnMismatch::Fail));
+    pack.bodies[2].crc32 ^= 1;
+    let long = error(&pack.tree());
+    assert!(long.starts_with(expect), "{long}");
 }
 
 /// The error and its sources, as programs print them.

@@ -298,7 +298,12 @@ impl Workshop<'_> {
     }
 
     /// Makes the layer of `job`, and writes its tar stream to `tar` on the way.
-    fn encode(&self, job: &Job, options: &Options, tar: &mut dyn Write) -> anyhow::Result<Made> {
+    fn encode(
+        &self,
+        job: &Job,
+        options: &Options,
+        tar: &mut (dyn Write + Send),
+    ) -> anyhow::Result<Made> {
         let (tree, mut warnings) = self.tree(job, options.jobs)?;
         let spooled = match &job.step {
             Step::Debian(..) => debian::spooled(&tree),

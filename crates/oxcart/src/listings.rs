@@ -49,7 +49,7 @@ pub(crate) fn known(store: &Store, diff_id: &DiffId, options: Options) -> Option
 /// What `work` gives, and what the layer holds whose tar stream it writes. No listing where that stream
 /// cannot be understood: who asks for it later reads the blob, and says what is wrong.
 pub(crate) fn beside<T>(
-    work: impl FnOnce(&mut dyn Write) -> anyhow::Result<T>,
+    work: impl FnOnce(&mut (dyn Write + Send)) -> anyhow::Result<T>,
 ) -> anyhow::Result<(T, Option<Listing>)> {
     let (mut writer, reader) = pipe();
     thread::scope(|scope| {

@@ -3,17 +3,20 @@
 use std::io::{self, BufRead, Read, Write};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 
+/// Bytes of a piece: to be woken for one takes as long as to read it.
+const PIECE: usize = 256 << 10;
 /// Pieces that wait to be read.
-const AHEAD: usize = 6;
-/// Bytes that a pipe takes with what is read and written just now, where pieces have 128 KiB at most.
-pub(crate) const MEMORY: u64 = (AHEAD as u64 + 2) * (128 << 10);
+const AHEAD: usize = 2;
+/// Bytes that a pipe takes with what is read and written just now.
+pub(crate) const MEMORY: u64 = ((AHEAD + 2) * PIECE) as u64;
 
 /// What is written to the one end is read at the other. Where nobody reads any more the rest is dropped:
 /// who reads only looks on.
 pub(crate) fn pipe() -> (PipeWriter, PipeReader) {
     let (full, filled) = mpsc::sync_channel(AHEAD);
     let (used, spare) = mpsc::channel();
-    let writer = PipeWriter { full, spare };
+    let piece = Vec::new();
+    let writer = PipeWriter { piece, full, spare };
     let reader = PipeReader {
         filled,
         used,
@@ -25,6 +28,8 @@ pub(crate) fn pipe() -> (PipeWriter, PipeReader) {
 
 /// Dropped, it ends the stream.
 pub(crate) struct PipeWriter {
+    /// What is not a whole piece yet.
+    piece: Vec<u8>,
     full: SyncSender<Vec<u8>>,
     /// Pieces that were read, to be used again.
     spare: Receiver<Vec<u8>>,
@@ -40,15 +45,26 @@ pub(crate) struct PipeReader {
 
 impl Write for PipeWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut piece = self.spare.try_recv().unwrap_or_default();
-        piece.clear();
-        piece.extend_from_slice(bytes);
-        let _ = self.full.send(piece);
-        Ok(bytes.len())
+        let length = bytes.len().min(PIECE - self.piece.len());
+        self.piece.extend_from_slice(&bytes[..length]);
+        if self.piece.len() == PIECE {
+            self.flush()?;
+        }
+        Ok(length)
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        let mut next = self.spare.try_recv().unwrap_or_default();
+        next.clear();
+        // It fails where nobody reads any more.
+        let _ = self.full.send(std::mem::replace(&mut self.piece, next));
         Ok(())
+    }
+}
+
+impl Drop for PipeWriter {
+    fn drop(&mut self) {
+        let _ = self.flush();
     }
 }
 
@@ -86,7 +102,7 @@ mod tests {
     #[test]
     fn all_that_is_written_is_read() {
         let (mut writer, mut reader) = pipe();
-        let pieces: Vec<Vec<u8>> = (0..100_u8).map(|n| vec![n; usize::from(n)]).collect();
+        let pieces: Vec<Vec<u8>> = (0..100_u8).map(|n| vec![n; usize::from(n) << 8]).collect();
         thread::scope(|scope| {
             scope.spawn(|| {
                 for piece in &pieces {
@@ -105,7 +121,7 @@ mod tests {
         let (mut writer, reader) = pipe();
         drop(reader);
         for _ in 0..10 * AHEAD {
-            writer.write_all(b"piece").unwrap();
+            writer.write_all(&vec![1; PIECE]).unwrap();
         }
     }
 }

@@ -15,8 +15,10 @@ use registry::{Content, Pushed, Repository, Upload};
 use crate::base::Bases;
 use crate::build::{Built, BuiltImage, BuiltLayer};
 use crate::commands::bytes;
+use crate::metadata::LayerState;
 use crate::output::made_blob;
 use crate::place::{self, Document, Images, Location, Place, sha256};
+use crate::plan::Step;
 use crate::remote::Home;
 use crate::store::Store;
 
@@ -50,12 +52,16 @@ struct Freight {
     home: Option<Repository>,
     /// How it came to be in the repository already, where that is known.
     there: Option<Pushed>,
+    /// Whether it is new in this build.
+    is_new: bool,
 }
 
 /// What became of the blobs.
 #[derive(Debug, Default)]
 pub(crate) struct Delivered {
     pub(crate) blobs: BTreeMap<Digest, Pushed>,
+    /// Whether a manifest came that was not there, so that what names the whole was not there either.
+    pub(crate) is_new: bool,
 }
 
 impl Shipment {
@@ -93,6 +99,7 @@ impl Shipment {
                     content: place.content(digest),
                     home: place.repository().cloned(),
                     there: None,
+                    is_new: false,
                 })
             });
             Ok(Parcel {
@@ -168,6 +175,7 @@ impl Shipment {
             put(repository, &document.digest().to_string(), document).await
         }))
         .await?;
+        delivered.is_new = !new.is_empty();
         for digest in delivered.blobs.keys() {
             bases.store.done_with(digest);
             bases
@@ -231,6 +239,7 @@ impl Freight {
             content,
             home,
             there,
+            is_new: layer.state == LayerState::Built && matches!(layer.job.step, Step::Project(..)),
         }
     }
 
@@ -255,6 +264,7 @@ impl Freight {
             digest: self.digest,
             size: self.size,
             mount_from: &mount_from,
+            is_new: self.is_new,
             content: self.content.clone(),
         };
         repository
@@ -303,6 +313,7 @@ fn parcel(built: &BuiltImage, base: Option<&Location>, bases: Bases<'_>) -> anyh
                 },
                 home: place.repository().cloned(),
                 there: None,
+                is_new: false,
             });
         }
     }
@@ -315,6 +326,7 @@ fn parcel(built: &BuiltImage, base: Option<&Location>, bases: Bases<'_>) -> anyh
         content: Content::Written(Arc::new(move |out| Ok(out.write_all(&config)?))),
         home: None,
         there: None,
+        is_new: true,
     });
     let mut descriptor = oci::describe(MediaType::ImageManifest, &built.image.manifest);
     descriptor.set_platform(Some(built.platform.into()));

@@ -88,6 +88,7 @@ impl<'a> Remote<'a> {
     /// are nowhere are left out.
     pub(crate) async fn find(&self, layers: Vec<Layer>) -> anyhow::Result<BTreeMap<Digest, Home>> {
         let there = match self.target {
+            _ if layers.is_empty() => return Ok(BTreeMap::new()),
             Some(target) => target.ready().await?,
             None => &BTreeSet::new(),
         };

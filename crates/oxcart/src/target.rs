@@ -156,8 +156,14 @@ impl Target {
             let index = if self.join {
                 self.join(tag, project, &shipment, bases.progress).await?
             } else {
-                self.replace(tag, project, built, &shipment, bases.progress)
-                    .await?
+                self.tell_of_losses(tag, project, built, bases.progress)
+                    .await?;
+                if delivered.is_new {
+                    push::put(&self.repository, tag, &shipment.top).await?;
+                } else {
+                    push::tag(&self.repository, tag, &shipment.top).await?;
+                }
+                shipment.top.clone()
             };
             bases.progress.line(&format!("tagged {reference}"));
             references.push(format!("{reference}@{}", index.digest()));
@@ -189,14 +195,13 @@ impl Target {
     }
 
     /// Tells of the platforms that the tag has now and will not have any more.
-    async fn replace(
+    async fn tell_of_losses(
         &self,
         tag: &str,
         project: &Project,
         built: &Built,
-        shipment: &Shipment,
         progress: &Progress,
-    ) -> anyhow::Result<Document> {
+    ) -> anyhow::Result<()> {
         if built.images.len() < project.platforms.len() {
             let ours = built.images.iter().map(|it| it.platform.to_string());
             let ours: Vec<_> = ours.collect();
@@ -210,8 +215,7 @@ impl Target {
                 ));
             }
         }
-        push::tag(&self.repository, tag, &shipment.top).await?;
-        Ok(shipment.top.clone())
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use futures::future::{OptionFuture, join};
 use oci::{BoxError, Digest};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode};
@@ -30,6 +31,9 @@ pub struct Upload<'a> {
     /// Repositories of the same registry that may have it (`acme/base`, without the registry),
     /// likeliest first. At most two are tried.
     pub mount_from: &'a [String],
+    /// Whether the repository is unlikely to have it: then an upload is begun while that is asked, and
+    /// cancelled where it does.
+    pub is_new: bool,
     /// Its bytes.
     pub content: Content,
 }
@@ -92,10 +96,18 @@ impl Repository {
     pub async fn push_blob(&self, blob: &Upload<'_>) -> Result<Pushed, Error> {
         let action = format!("push blob {} to {}", blob.digest, self.name());
         let purpose = self.to_push(&action);
-        if self.is_there(&blob.digest, purpose).await? {
-            return Ok(Pushed::Present);
+        let upload = async {
+            let begins = blob.is_new && blob.mount_from.is_empty();
+            OptionFuture::from(begins.then(|| self.begin(purpose))).await
+        };
+        let (there, opened) = join(self.is_there(&blob.digest, purpose), upload).await;
+        if !matches!(there, Ok(false)) {
+            if let Some(Ok(session)) = opened {
+                self.cancel(session, purpose).await;
+            }
+            return there.map(|_| Pushed::Present);
         }
-        let mut session = None;
+        let mut session = opened.transpose()?;
         let sources = blob.mount_from.iter();
         for from in sources
             .filter(|from| self.is_mountable(from))

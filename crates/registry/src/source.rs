@@ -256,6 +256,7 @@ mod tests {
             digest: Digest::of(promised),
             size: promised.len() as u64,
             mount_from: &[],
+            is_new: false,
             content: Content::Written(Arc::new(writer)),
         };
         let mut source = Source::start(&blob, Arc::new(Silent));

@@ -192,6 +192,7 @@ async fn push_blobs(repository: &Repository, blobs: &[Blob]) -> Result<(), Error
             digest: blob.digest,
             size: bytes.len() as u64,
             mount_from: &from,
+            is_new: false,
             content: Content::Written(Arc::new(move |out| Ok(out.write_all(&bytes)?))),
         };
         async move { repository.push_blob(&upload).await.map(drop) }

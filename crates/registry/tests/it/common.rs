@@ -88,6 +88,7 @@ pub(crate) fn upload<'a>(bytes: &[u8], mount_from: &'a [String]) -> Upload<'a> {
         digest: Digest::of(bytes),
         size: bytes.len() as u64,
         mount_from,
+        is_new: false,
         content: Content::Written(Arc::new(move |out| Ok(out.write_all(&written)?))),
     }
 }

@@ -55,6 +55,7 @@ async fn alone() {
         digest,
         size,
         mount_from: &[],
+        is_new: false,
         content: Content::Written(Arc::new(move |out| {
             for _ in 0..CHUNKS {
                 out.write_all(&chunk)?;

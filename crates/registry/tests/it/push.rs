@@ -103,6 +103,7 @@ async fn from_registry_to_registry() {
         digest: Digest::of(&blob),
         size: blob.len() as u64,
         mount_from: &[],
+        is_new: false,
         content: Content::Blob(open(&client, &source, "acme/base")),
     };
     let repository = open(&client, &target, "acme/app");
@@ -143,6 +144,7 @@ async fn a_source_that_fails_is_not_the_networks_fault() {
             digest: Digest::of(&vec![7; 500_000]),
             size: 500_000,
             mount_from: &[],
+            is_new: false,
             content: Content::Written(Arc::new(write)),
         };
         let error = repository.push_blob(&upload).await.unwrap_err();
@@ -226,4 +228,26 @@ async fn referrers() {
         assert_eq!(list(None).await, expected);
         finish(&registry, &told, None);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_new_is_asked_about_while_its_upload_begins() {
+    let registry = Registry::start();
+    let (client, told) = known(&registry);
+    let repository = open(&client, &registry, "acme/app");
+    let blob = bytes(1, 3000);
+    for expect in [Pushed::Uploaded { bytes: 3000 }, Pushed::Present] {
+        registry.forget();
+        let upload = Upload {
+            is_new: true,
+            ..upload(&blob, &[])
+        };
+        assert_eq!(repository.push_blob(&upload).await.unwrap(), expect);
+        assert_eq!(registry.count(Kind::HeadBlob), 1);
+        assert_eq!(registry.count(Kind::PostUpload), 1);
+        let is_there = expect == Pushed::Present;
+        assert_eq!(registry.count(Kind::DeleteUpload), usize::from(is_there));
+        assert_eq!(registry.committed("acme/app", &Digest::of(&blob)), 1);
+    }
+    finish(&registry, &told, None);
 }
