@@ -379,10 +379,15 @@ impl<'a> Prover<'a> {
     fn missing(&self, it: &Missing, roots: &[&str]) -> Finding {
         let Missing { file, library } = it;
         let message = format!("needs {library}, which the loader does not find");
-        let benign =
-            |root: &str| known::benign_file(root, self.image.owners.wheel_of(root).is_some());
+        let is_wheel = |path: &str| self.image.owners.wheel_of(path).is_some();
+        let benign = |root: &str| known::benign_file(root, is_wheel(root));
+        let unused = || {
+            let is_unused = roots.iter().all(|root| root == file);
+            is_unused.then(|| known::benign_unused(file, is_wheel(file)))?
+        };
         let reason = known::benign_library(library)
             .or_else(|| benign(file))
+            .or_else(unused)
             .or_else(|| roots.iter().map(|root| benign(root)).min().flatten());
         let severity = match reason {
             Some(_) => Severity::Note,

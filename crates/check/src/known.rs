@@ -108,6 +108,24 @@ const LOADED: [(&str, &[&str]); 5] = [
     ("/pyarrow/", &["pyarrow"]),
 ];
 
+/// What NVIDIA's libraries open where the machine has the hardware or the program asks for it, and do without
+/// elsewhere: the beginnings of names below `nvidia/`.
+const TRANSPORTS: [&str; 3] = [
+    "libcufile_rdma.",
+    "nvshmem_bootstrap_",
+    "nvshmem_transport_",
+];
+
+/// What compilers bring with them, by the beginnings of names: auditwheel adds a hash to the rest.
+const RUNTIMES: [&str; 6] = [
+    "libatomic",
+    "libgcc_s",
+    "libgfortran",
+    "libgomp",
+    "libquadmath",
+    "libstdc++",
+];
+
 /// Packages whose Python code opens a library of the system by its name, at import.
 const OPENED: [(&str, &str); 9] = [
     ("cairocffi", "libcairo.so.2"),
@@ -179,10 +197,23 @@ pub(crate) fn benign_file(path: &str, is_wheel: bool) -> Option<&'static str> {
             "a plugin in a directory of plugins is loaded only by programs that ask for it",
         );
     }
+    let is_transport = || TRANSPORTS.iter().any(|start| name.starts_with(start));
+    if is_wheel && directory.contains("-packages/nvidia/") && is_transport() {
+        return Some(
+            "a transport of NVIDIA's is loaded only where the machine has its hardware or the program asks for it",
+        );
+    }
     if is_wheel && name.contains("_providers_") {
         return Some("a provider that is loaded only where the program asks for its device");
     }
     None
+}
+
+/// Why a library that is missing is no fault, for a file that nothing else in the image needs.
+pub(crate) fn benign_unused(path: &str, is_wheel: bool) -> Option<&'static str> {
+    let (_, name) = facts::path::split(path);
+    let is_runtime = is_wheel && RUNTIMES.iter().any(|start| name.starts_with(start));
+    is_runtime.then_some("a compiler's library in a wheel that nothing in the image needs")
 }
 
 /// The first release that has a symbol version, and which base that would be.

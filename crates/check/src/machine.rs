@@ -157,7 +157,8 @@ fn tags(image: &Image<'_>, metadata: &str, is_native: bool, findings: &mut Vec<F
     let platforms = || tags.iter().filter_map(|tag| tag.rsplit('-').next());
     let suffixes: &[&str] = match image.platform {
         Platform::Amd64 => &["_x86_64"],
-        Platform::Arm64 => &["_aarch64"],
+        // Arm's servers, by the name that NVIDIA gives them.
+        Platform::Arm64 => &["_aarch64", "_sbsa"],
         Platform::ArmV7 => &["_armv7l", "_armv6l"],
     };
     let fits = |tag: &str| tag == "any" || suffixes.iter().any(|suffix| tag.ends_with(suffix));

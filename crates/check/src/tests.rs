@@ -314,6 +314,13 @@ fn a_wheel_for_another_platform() {
 }
 
 #[test]
+fn a_wheel_for_arms_servers() {
+    let mut image = Image::good("arm64");
+    image.wheel("nvidia-library", "1.0", "py3-none-manylinux2014_sbsa", &[]);
+    assert_eq!(image.check().findings, []);
+}
+
+#[test]
 fn a_musl_wheel_on_glibc() {
     let mut image = Image::good("arm64");
     image.module(&ElfBuilder::new("arm64").needed("libc.musl-aarch64.so.1"));
@@ -587,6 +594,63 @@ fn a_drivers_library_is_a_note() {
         &image.only(Severity::Note, Code::MissingLibrary),
         &["rule: ", "driver"],
     );
+}
+
+#[test]
+fn a_transport_for_hardware_is_a_note() {
+    let elf = || ElfBuilder::new("arm64");
+    for (path, severity) in [
+        (
+            "nvidia/nvshmem/lib/nvshmem_transport_ucx.so.6",
+            Severity::Note,
+        ),
+        (
+            "nvidia/nvshmem/lib/nvshmem_bootstrap_mpi.so.3",
+            Severity::Note,
+        ),
+        ("nvidia/cu13/lib/libcufile_rdma.so.1", Severity::Note),
+        ("nvidia/cu13/lib/libcufile.so.0", Severity::Fault),
+        ("other/lib/nvshmem_transport_ucx.so.6", Severity::Fault),
+    ] {
+        let mut image = Image::good("arm64");
+        let library = elf().needed("libibverbs.so.1").build();
+        image.wheel(
+            "nvidia-libraries",
+            "1.0",
+            "py3-none-manylinux_2_28_aarch64",
+            &[(path, &library)],
+        );
+        image.only(severity, Code::MissingLibrary);
+    }
+}
+
+#[test]
+fn a_compilers_library_that_nothing_needs_is_a_note() {
+    let elf = || ElfBuilder::new("arm64");
+    for (needed, severity) in [
+        (None, Severity::Note),
+        (Some("libgfortran.so.5"), Severity::Fault),
+    ] {
+        let mut image = Image::good("arm64");
+        let runtime = elf()
+            .soname("libgfortran.so.5")
+            .needed("libquadmath.so.0")
+            .build();
+        let user = needed
+            .iter()
+            .fold(elf().runpath("$ORIGIN"), |elf, name| elf.needed(name));
+        image.wheel(
+            "native",
+            "1.0",
+            "py3-none-manylinux_2_28_aarch64",
+            &[
+                ("native/lib/libgfortran.so.5", &runtime),
+                ("native/lib/libnative.so", &user.build()),
+            ],
+        );
+        let finding = image.only(severity, Code::MissingLibrary);
+        assert_eq!(finding.subject.as_deref(), Some("libquadmath.so.0"));
+    }
 }
 
 #[test]
