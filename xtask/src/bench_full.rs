@@ -114,9 +114,10 @@ impl Bench {
         format!("127.0.0.1:{}/bench/{name}", self.registry.port)
     }
 
+    /// To what the store never saw.
     fn change(&self) -> anyhow::Result<()> {
         self.number.set(self.number.get() + 1);
-        let text = format!("NUMBER = {}\n", self.number.get());
+        let text = format!("# {}", fs::read_to_string("/proc/sys/kernel/random/uuid")?);
         fs::write(self.path("project").join(FILE), text)?;
         Ok(())
     }

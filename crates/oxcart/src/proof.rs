@@ -1,5 +1,6 @@
 //! The proof that an image would load, kept in the store by its layers and its configuration.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -54,15 +55,19 @@ fn name_of(layer: &Layer) -> Value {
 
 /// The same of one that was built. The project's own files change all the time, and a proof reads few of
 /// their bytes: they are known by what was seen of them.
-fn name_of_built(store: &Store, built: &BuiltLayer) -> Value {
+fn name_of_built(own: &BTreeMap<Digest, Arc<Listing>>, built: &BuiltLayer) -> Value {
     let layer = &built.record.layer;
-    let own = Some(&layer.diff_id).filter(|_| matches!(built.job.step, Step::App(_)));
-    match own.and_then(|diff_id| listings::known(store, diff_id, Options::default())) {
+    match own.get(&layer.diff_id.0) {
         Some(listing) => {
             json!({ "outline": Digest::of(&oci::json::canonical(&listing.outline())) })
         }
         None => name_of(layer),
     }
+}
+
+/// Whether a layer is of the project's own files, and here to be looked into.
+fn is_own(layer: &BuiltLayer) -> bool {
+    matches!(layer.job.step, Step::App(_)) && !layer.is_remote()
 }
 
 fn known(store: &Store, keys: &[Digest]) -> Option<Report> {
@@ -118,11 +123,17 @@ pub(crate) fn of_built(
     fetcher: &Fetcher,
     threads: NonZeroUsize,
 ) -> anyhow::Result<()> {
-    let subjects = built
+    let mut subjects = built
         .images
         .iter()
-        .map(|image| Subject::new(image, bases.store))
+        .map(Subject::new)
         .collect::<anyhow::Result<Vec<_>>>()?;
+    let unknown = subjects.iter().filter(|it| it.known(bases.store).is_none());
+    let own = unknown.flat_map(|it| it.image.layers.iter().filter(|it| is_own(it)));
+    let own = listings::of_built(bases.store, own, threads)?;
+    for it in &mut subjects {
+        it.look(&own)?;
+    }
     let (far, subjects): (Vec<_>, Vec<_>) =
         subjects.into_iter().partition(|it| it.is_far(bases.store));
     for it in far {
@@ -131,13 +142,11 @@ pub(crate) fn of_built(
             it.image.platform
         ));
     }
-    let unknown = subjects
-        .iter()
-        .filter(|it| known(bases.store, &it.keys).is_none());
+    let unknown = subjects.iter().filter(|it| it.known(bases.store).is_none());
     let own = unknown.flat_map(|it| &it.image.layers);
     let listings = listings::of_built(bases.store, own, threads)?;
     let reports = in_parallel(&subjects, threads, |it| {
-        if let Some(report) = known(bases.store, &it.keys) {
+        if let Some(report) = it.known(bases.store) {
             return Ok(report);
         }
         let mut layers = match (&it.image.base, project.base.location()) {
@@ -177,34 +186,45 @@ pub(crate) fn of_built(
     }
 }
 
-/// An image that was built, and what its proof is known by: its layers, and what was seen of those.
+/// An image that was built, and what its proof is known by.
 struct Subject<'a> {
     image: &'a BuiltImage,
     config: Config,
-    keys: [Digest; 2],
+    /// By its layers, and by what was seen of them.
+    keys: Vec<Digest>,
 }
 
 impl<'a> Subject<'a> {
-    fn new(image: &'a BuiltImage, store: &Store) -> anyhow::Result<Self> {
+    fn new(image: &'a BuiltImage) -> anyhow::Result<Self> {
         let document: Map<String, Value> = serde_json::from_slice(&image.image.config)?;
-        let config = config(&document)?;
-        let base: Vec<_> = image.base_layers().iter().map(name_of).collect();
-        let exactly = image.layers.iter().map(|it| name_of(&it.record.layer));
-        let seen = image.layers.iter().map(|it| name_of_built(store, it));
-        let key = |own: Vec<Value>| key(&[base.clone(), own].concat(), &config, image.platform);
-        let keys = [key(exactly.collect())?, key(seen.collect())?];
-        Ok(Self {
+        let mut subject = Self {
             image,
-            config,
-            keys,
-        })
+            config: config(&document)?,
+            keys: Vec::new(),
+        };
+        subject.look(&BTreeMap::new())?;
+        Ok(subject)
+    }
+
+    /// Makes it known by `own` too, which is what layers of the project's own files hold.
+    fn look(&mut self, own: &BTreeMap<Digest, Arc<Listing>>) -> anyhow::Result<()> {
+        let base = self.image.base_layers().iter().map(name_of);
+        let layers = self.image.layers.iter().map(|it| name_of_built(own, it));
+        let names: Vec<_> = base.chain(layers).collect();
+        let key = key(&names, &self.config, self.image.platform)?;
+        self.keys.push(key);
+        Ok(())
+    }
+
+    fn known(&self, store: &Store) -> Option<Report> {
+        known(store, &self.keys)
     }
 
     /// Whether its proof would take layers that are in a registry alone: what spares their download is not to be
     /// spent here.
     fn is_far(&self, store: &Store) -> bool {
         let mut own = self.image.layers.iter();
-        known(store, &self.keys).is_none()
+        self.known(store).is_none()
             && own.any(|layer| layer.is_remote() && !listings::is_known(store, layer))
     }
 }
