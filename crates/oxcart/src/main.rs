@@ -65,6 +65,7 @@ use cli::{Cli, Color, Command};
 
 fn main() -> ExitCode {
     memory::bound_heaps();
+    resolve::before_threads();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

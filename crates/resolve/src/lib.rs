@@ -47,4 +47,4 @@ pub use request::{Indexes, InstalledPackage, Request};
 pub use resolution::{Pinned, ReplacedPackage, Resolution, SatisfiedPackage, WhyReplaced};
 pub use sdists::{Builds, Describe, DescribeError, Sdist};
 pub use target::{Arch, Libc, Target};
-pub use uv::resolve;
+pub use uv::{before_threads, resolve};

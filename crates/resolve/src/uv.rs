@@ -17,6 +17,7 @@ use uv_distribution::DistributionDatabase;
 use uv_distribution_types::{
     Dist, Index, IndexLocations, IndexMetadata, IndexUrl, RequirementSource, RequiresPython,
 };
+use uv_git::GitResolver;
 use uv_normalize::PackageName;
 use uv_pep508::MarkerEnvironment;
 use uv_platform_tags::Tags;
@@ -41,6 +42,12 @@ use crate::{diagnose, downgrade, entries, locked, provider, sdists};
 
 /// How many requests to indexes are under way at a time.
 pub(crate) const CONCURRENT_REQUESTS: usize = 50;
+
+/// To be called while the process has one thread. The maps that uv's crates share between threads have the
+/// kernel order their accesses (membarrier(2)), and a process of several threads waits 10 ms and more until it does.
+pub fn before_threads() {
+    drop(GitResolver::default());
+}
 
 /// Finds the wheels that satisfy `request`.
 ///
