@@ -126,13 +126,13 @@ pub(crate) fn of_built(
     let mut subjects = built
         .images
         .iter()
-        .map(Subject::new)
+        .map(|image| Subject::new(image, bases.store))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let unknown = subjects.iter().filter(|it| it.known(bases.store).is_none());
+    let unknown = subjects.iter().filter(|it| it.report.is_none());
     let own = unknown.flat_map(|it| it.image.layers.iter().filter(|it| is_own(it)));
     let own = listings::of_built(bases.store, own, threads)?;
-    for it in &mut subjects {
-        it.look(&own)?;
+    for it in subjects.iter_mut().filter(|it| it.report.is_none()) {
+        it.look(bases.store, &own)?;
     }
     let (far, subjects): (Vec<_>, Vec<_>) =
         subjects.into_iter().partition(|it| it.is_far(bases.store));
@@ -142,12 +142,12 @@ pub(crate) fn of_built(
             it.image.platform
         ));
     }
-    let unknown = subjects.iter().filter(|it| it.known(bases.store).is_none());
+    let unknown = subjects.iter().filter(|it| it.report.is_none());
     let own = unknown.flat_map(|it| &it.image.layers);
     let listings = listings::of_built(bases.store, own, threads)?;
     let reports = in_parallel(&subjects, threads, |it| {
-        if let Some(report) = it.known(bases.store) {
-            return Ok(report);
+        if let Some(report) = &it.report {
+            return Ok(report.clone());
         }
         let mut layers = match (&it.image.base, project.base.location()) {
             (Some(locked), Some(location)) => {
@@ -192,39 +192,39 @@ struct Subject<'a> {
     config: Config,
     /// By its layers, and by what was seen of them.
     keys: Vec<Digest>,
+    /// Its proof, if that is kept.
+    report: Option<Report>,
 }
 
 impl<'a> Subject<'a> {
-    fn new(image: &'a BuiltImage) -> anyhow::Result<Self> {
+    fn new(image: &'a BuiltImage, store: &Store) -> anyhow::Result<Self> {
         let document: Map<String, Value> = serde_json::from_slice(&image.image.config)?;
         let mut subject = Self {
             image,
             config: config(&document)?,
             keys: Vec::new(),
+            report: None,
         };
-        subject.look(&BTreeMap::new())?;
+        subject.look(store, &BTreeMap::new())?;
         Ok(subject)
     }
 
     /// Makes it known by `own` too, which is what layers of the project's own files hold.
-    fn look(&mut self, own: &BTreeMap<Digest, Arc<Listing>>) -> anyhow::Result<()> {
+    fn look(&mut self, store: &Store, own: &BTreeMap<Digest, Arc<Listing>>) -> anyhow::Result<()> {
         let base = self.image.base_layers().iter().map(name_of);
         let layers = self.image.layers.iter().map(|it| name_of_built(own, it));
         let names: Vec<_> = base.chain(layers).collect();
         let key = key(&names, &self.config, self.image.platform)?;
+        self.report = known(store, &[key]);
         self.keys.push(key);
         Ok(())
-    }
-
-    fn known(&self, store: &Store) -> Option<Report> {
-        known(store, &self.keys)
     }
 
     /// Whether its proof would take layers that are in a registry alone: what spares their download is not to be
     /// spent here.
     fn is_far(&self, store: &Store) -> bool {
         let mut own = self.image.layers.iter();
-        self.known(store).is_none()
+        self.report.is_none()
             && own.any(|layer| layer.is_remote() && !listings::is_known(store, layer))
     }
 }

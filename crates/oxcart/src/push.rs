@@ -239,7 +239,8 @@ impl Freight {
             content,
             home,
             there,
-            is_new: layer.state == LayerState::Built && matches!(layer.job.step, Step::Project(..)),
+            is_new: layer.state == LayerState::Built
+                && matches!(layer.job.step, Step::Project(..) | Step::App(_)),
         }
     }
 
