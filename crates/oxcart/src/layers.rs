@@ -371,6 +371,10 @@ impl Workshop<'_> {
         for locked in wheels {
             let installed = self.install(job, locked)?;
             warnings.extend(installed.warnings.iter().map(ToString::to_string));
+            if tree.is_empty() {
+                tree = installed.tree;
+                continue;
+            }
             for (path, entry) in installed.tree {
                 match tree.get(&path) {
                     Some(there) if there.kind == Kind::Directory || there.is_same_as(&entry) => {}

@@ -12,7 +12,6 @@ mod header;
 mod limits;
 mod name;
 
-use std::collections::BTreeMap;
 use std::io::Read;
 
 use flate2::bufread::DeflateDecoder;
@@ -26,6 +25,9 @@ use end::Directory;
 use fields::Fields;
 use header::{Central, LOCAL_SIZE};
 use name::{check_name, check_parents, check_type};
+
+/// Headers, sorted by name.
+type Headers<'a> = [(&'a str, Central<'a>)];
 
 /// A zip archive whose central directory was found sound.
 #[derive(Debug, Clone)]
@@ -85,7 +87,7 @@ impl Archive {
         let mut members = Vec::with_capacity(headers.len());
         // Neighbours are in one directory, mostly.
         let mut checked = "";
-        for (name, header) in &headers {
+        for ((name, header), offset) in headers.iter().zip(offsets) {
             let fault = |fault| Error::member(&source, name, fault);
             let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory);
             if directory != checked {
@@ -94,7 +96,7 @@ impl Archive {
             }
             check_type(name, header).map_err(fault)?;
             if !name.ends_with('/') {
-                members.push(member(name, header, offsets[&header.local_offset]).map_err(fault)?);
+                members.push(member(name, header, offset).map_err(fault)?);
             }
         }
         Ok(Self {
@@ -177,30 +179,30 @@ impl Archive {
     }
 }
 
-/// All headers by name: as many as stated, in exactly the bytes stated.
+/// All headers, sorted by name: as many as stated, in exactly the bytes stated.
 fn read_headers<'a>(
     source: &Source,
     bytes: &'a [u8],
     directory: Directory,
-) -> Result<BTreeMap<&'a str, Central<'a>>, Error> {
-    let mut headers = BTreeMap::new();
+) -> Result<Vec<(&'a str, Central<'a>)>, Error> {
+    let mut headers = Vec::new();
     let mut fields = Fields(bytes);
-    let mut found = 0;
     while !fields.0.is_empty() {
         let raw = header::next_central(&mut fields)
             .ok_or_else(|| Error::archive(source, ArchiveFault::Directory))?;
-        found += 1;
         let name = check_name(raw.name)
             .map_err(|fault| Error::member(source, &String::from_utf8_lossy(raw.name), fault))?;
         let header = raw
             .check()
             .map_err(|fault| Error::member(source, name, fault))?;
-        if headers.insert(name, header).is_some() {
-            return Err(Error::member(source, name, MemberFault::Twice));
-        }
+        headers.push((name, header));
     }
-    if found != directory.entries {
-        let stated = directory.entries;
+    headers.sort_by_key(|(name, _)| *name);
+    if let Some(twins) = headers.windows(2).find(|it| it[0].0 == it[1].0) {
+        return Err(Error::member(source, twins[0].0, MemberFault::Twice));
+    }
+    let (stated, found) = (directory.entries, headers.len() as u64);
+    if found != stated {
         return Err(Error::archive(
             source,
             ArchiveFault::Count { stated, found },
@@ -209,30 +211,31 @@ fn read_headers<'a>(
     Ok(headers)
 }
 
-/// Where the data of each member begins, by the offset of its local header. Members follow each
-/// other from byte 0 to the central directory, with no gap and no overlap.
+/// Where the data of each member begins. Members follow each other from byte 0 to the central directory,
+/// with no gap and no overlap.
 fn read_layout(
     source: &Source,
-    headers: &BTreeMap<&str, Central<'_>>,
+    headers: &Headers<'_>,
     directory: Directory,
-) -> Result<BTreeMap<u64, u64>, Error> {
-    let mut by_offset: Vec<_> = headers.iter().collect();
-    by_offset.sort_by_key(|(_, header)| header.local_offset);
-    let first = by_offset
-        .first()
-        .map_or(directory.offset, |(_, first)| first.local_offset);
-    if first != 0 {
+) -> Result<Vec<u64>, Error> {
+    let mut order: Vec<_> = (0..headers.len()).collect();
+    order.sort_by_key(|&n| headers[n].1.local_offset);
+    let begin = |n: usize| {
+        let member = order.get(n);
+        member.map_or(directory.offset, |&n| headers[n].1.local_offset)
+    };
+    if begin(0) != 0 {
         return Err(Error::archive(
             source,
-            ArchiveFault::DataBefore { size: first },
+            ArchiveFault::DataBefore { size: begin(0) },
         ));
     }
-    let mut offsets = BTreeMap::new();
-    for (n, (name, header)) in by_offset.iter().enumerate() {
-        let next = by_offset
-            .get(n + 1)
-            .map_or(directory.offset, |(_, next)| next.local_offset);
-        let offset = read_local(source, name, header, directory)?;
+    let mut offsets = vec![0; headers.len()];
+    let mut bytes = Vec::new();
+    for (n, &member) in order.iter().enumerate() {
+        let (name, header) = &headers[member];
+        let next = begin(n + 1);
+        let offset = read_local(source, name, header, directory, &mut bytes)?;
         let fault = |fault| Error::member(source, name, fault);
         let Some(rest) = offset
             .checked_add(header.length)
@@ -241,7 +244,7 @@ fn read_layout(
             return Err(fault(MemberFault::Overlaps));
         };
         if header.has_descriptor() {
-            let mut bytes = vec![0; rest.min(32) as usize];
+            bytes.resize(rest.min(32) as usize, 0);
             let at = next - bytes.len() as u64;
             source
                 .read_exact_at(&mut bytes, at)
@@ -250,7 +253,7 @@ fn read_layout(
         } else if rest != 0 {
             return Err(fault(MemberFault::Gap { size: rest }));
         }
-        offsets.insert(header.local_offset, offset);
+        offsets[member] = offset;
     }
     Ok(offsets)
 }
@@ -258,30 +261,30 @@ fn read_layout(
 /// Bytes that the extra field of a local header mostly has at the most.
 const USUAL_EXTRA: usize = 32;
 
-/// Checks a local header and returns the offset of the data after it.
+/// Checks a local header and returns the offset of the data after it. Reads it to `bytes`.
 fn read_local(
     source: &Source,
     name: &str,
     header: &Central<'_>,
     directory: Directory,
+    bytes: &mut Vec<u8>,
 ) -> Result<u64, Error> {
     let fault = |fault| Error::member(source, name, fault);
     let at = header.local_offset;
     let left = directory.offset.saturating_sub(at);
-    let read = |size: usize| {
-        let mut bytes = vec![0; left.min(size as u64) as usize];
+    let mut read = |size: usize| {
+        bytes.resize(left.min(size as u64) as usize, 0);
         source
-            .read_exact_at(&mut bytes, at)
+            .read_exact_at(bytes, at)
             .map_err(|error| Error::read(source, error))?;
-        Ok(bytes)
+        Ok(header::local_size(bytes))
     };
-    let mut bytes = read(LOCAL_SIZE + name.len() + USUAL_EXTRA)?;
-    let size = header::local_size(&bytes).ok_or_else(|| fault(MemberFault::NoLocalHeader))?;
-    if size as u64 > left {
-        return Err(fault(MemberFault::NoLocalHeader));
-    }
-    if size > bytes.len() {
-        bytes = read(size)?;
+    let usual = LOCAL_SIZE + name.len() + USUAL_EXTRA;
+    let size = read(usual)?
+        .filter(|size| *size as u64 <= left)
+        .ok_or_else(|| fault(MemberFault::NoLocalHeader))?;
+    if size > usual {
+        read(size)?;
     }
     Ok(at + header.check_local(&bytes[..size]).map_err(fault)?)
 }

@@ -53,7 +53,7 @@ impl Wheel {
             site_packages: venv.site_packages(),
             tree: Tree::new(),
             checked: None,
-            record: Record::default(),
+            rows: Vec::new(),
             warnings,
         };
         let mut rows = record.in_order();
@@ -180,7 +180,7 @@ impl Wheel {
     }
 }
 
-/// A tree in the making, and its RECORD.
+/// A tree in the making, and the rows of its RECORD.
 struct Installation<'a> {
     wheel: &'a Wheel,
     venv: &'a Venv,
@@ -191,7 +191,8 @@ struct Installation<'a> {
     tree: Tree,
     /// The directory that was last found to be free for files.
     checked: Option<TreePath>,
-    record: Record,
+    /// Of RECORD.
+    rows: Vec<(String, Row)>,
     warnings: Vec<Warning>,
 }
 
@@ -287,8 +288,7 @@ impl Installation<'_> {
 
     fn add(&mut self, path: TreePath, entry: Entry, row: Row) -> Result<(), Error> {
         self.check_reserved(&path)?;
-        self.record
-            .insert(self.relative_to_site_packages(&path), row);
+        self.rows.push((self.relative_to_site_packages(&path), row));
         self.tree
             .insert(path, entry)
             .map_err(|TreeError::Conflict { path, .. }| Error::Conflict {
@@ -357,9 +357,9 @@ impl Installation<'_> {
             self.add_bytes(self.join(&dist_info, name)?, bytes, false)?;
         }
         let path = self.join(&dist_info, "RECORD")?;
-        self.record
-            .insert(self.relative_to_site_packages(&path), Row::default());
-        let text = self.record.to_text().into_bytes();
+        let own = (self.relative_to_site_packages(&path), Row::default());
+        let rows = std::mem::take(&mut self.rows).into_iter().chain([own]);
+        let text = rows.collect::<Record>().to_text().into_bytes();
         let entry = Entry::file(Content::Bytes(text.into()), false, &self.origin);
         self.add(path, entry, Row::default())
     }

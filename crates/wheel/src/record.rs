@@ -1,6 +1,7 @@
 //! RECORD: the list of a wheel's files with their checksums ("Recording installed projects", section
 //! The RECORD file, and "Binary distribution format", section The .dist-info directory).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, btree_map};
 use std::fmt::Write as _;
 use std::iter::Peekable;
@@ -100,49 +101,18 @@ impl Record {
     /// Parses the contents of a RECORD. What is wrong is listed beside what could be read: whether
     /// that matters is for the caller to say.
     pub fn parse(bytes: &[u8]) -> (Self, Vec<(String, RecordFault)>) {
-        let mut record = Self::default();
-        let mut faults = Vec::new();
         let Ok(text) = std::str::from_utf8(bytes) else {
-            return (record, vec![(String::new(), RecordFault::NotUtf8)]);
+            return (Self::default(), vec![(String::new(), RecordFault::NotUtf8)]);
         };
-        for fields in Rows(text.strip_prefix('\u{feff}').unwrap_or(text)) {
-            record.take_row(fields, &mut faults);
-        }
-        (record, faults)
-    }
-
-    fn take_row(&mut self, fields: Vec<String>, faults: &mut Vec<(String, RecordFault)>) {
-        let count = fields.len();
-        let mut fields = fields.into_iter();
-        let written = fields.next().unwrap_or_default();
-        let path = written.replace('\\', "/");
-        let path = path
-            .trim_start_matches("./")
-            .trim_start_matches('/')
-            .to_owned();
-        // Some writers list directories, which have nothing to check.
-        if path.is_empty() || path.ends_with('/') {
-            return;
-        }
-        if path != written {
-            faults.push((written, RecordFault::OddPath));
-        }
-        if count != 3 {
-            faults.push((path.clone(), RecordFault::Fields { count }));
-        }
-        let checksum = match parse_checksum(&fields.next().unwrap_or_default()) {
-            Ok(checksum) => checksum,
-            Err(fault) => {
-                faults.push((path.clone(), fault));
-                None
-            }
-        };
-        let size = fields.next().and_then(|size| size.trim().parse().ok());
-        let row = Row { checksum, size };
-        match self.rows.insert(path.clone(), row) {
-            Some(previous) if previous != row => faults.push((path, RecordFault::Twice)),
-            _ => {}
-        }
+        let mut faults = Vec::new();
+        let mut rows: Vec<_> = Rows(text.strip_prefix('\u{feff}').unwrap_or(text))
+            .filter_map(|fields| take_row(fields, &mut faults))
+            .collect();
+        rows.sort_by(|(path, _), (other, _)| path.cmp(other));
+        let twins = rows.windows(2).filter(|it| it[0].0 == it[1].0);
+        let differ = twins.filter(|it| it[0].1 != it[1].1);
+        faults.extend(differ.map(|it| (it[0].0.clone(), RecordFault::Twice)));
+        (rows.into_iter().collect(), faults)
     }
 
     /// The row of `path`.
@@ -163,11 +133,6 @@ impl Record {
         }
     }
 
-    /// Sets the row of `path`.
-    pub fn insert(&mut self, path: String, row: Row) {
-        self.rows.insert(path, row);
-    }
-
     /// The contents of a RECORD: rows sorted by path, as Python's `csv` writes them.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
@@ -175,7 +140,7 @@ impl Record {
             write_field(&mut text, path);
             text.push(',');
             if let Some(checksum) = &row.checksum {
-                text.push_str(&print_checksum(checksum));
+                write_checksum(&mut text, checksum);
             }
             text.push(',');
             if let Some(size) = row.size {
@@ -185,6 +150,14 @@ impl Record {
             text.push('\n');
         }
         text
+    }
+}
+
+/// Of rows that have one path the last one counts.
+impl FromIterator<(String, Row)> for Record {
+    fn from_iter<I: IntoIterator<Item = (String, Row)>>(rows: I) -> Self {
+        let rows = rows.into_iter().collect();
+        Self { rows }
     }
 }
 
@@ -258,12 +231,14 @@ fn parse_checksum(text: &str) -> Result<Option<Checksum>, RecordFault> {
     })
 }
 
-fn print_checksum(checksum: &Checksum) -> String {
-    match checksum {
-        Checksum::Sha256(bytes) => format!("sha256={}", URL_SAFE_NO_PAD.encode(bytes)),
-        Checksum::Sha384(bytes) => format!("sha384={}", URL_SAFE_NO_PAD.encode(bytes)),
-        Checksum::Sha512(bytes) => format!("sha512={}", URL_SAFE_NO_PAD.encode(bytes)),
-    }
+fn write_checksum(text: &mut String, checksum: &Checksum) {
+    let (algorithm, value): (_, &[u8]) = match checksum {
+        Checksum::Sha256(bytes) => ("sha256=", bytes),
+        Checksum::Sha384(bytes) => ("sha384=", bytes),
+        Checksum::Sha512(bytes) => ("sha512=", bytes),
+    };
+    text.push_str(algorithm);
+    URL_SAFE_NO_PAD.encode_string(value, text);
 }
 
 fn write_field(text: &mut String, field: &str) {
@@ -276,51 +251,96 @@ fn write_field(text: &mut String, field: &str) {
     }
 }
 
+/// What a row says of which path, if it is one of a file.
+fn take_row(
+    Fields { first, count }: Fields<'_>,
+    faults: &mut Vec<(String, RecordFault)>,
+) -> Option<(String, Row)> {
+    let [written, checksum, size] = first;
+    let path = if written.contains('\\') {
+        Cow::Owned(written.replace('\\', "/"))
+    } else {
+        Cow::Borrowed(&*written)
+    };
+    let path = path.trim_start_matches("./").trim_start_matches('/');
+    // Some writers list directories, which have nothing to check.
+    if path.is_empty() || path.ends_with('/') {
+        return None;
+    }
+    if path != written {
+        faults.push((written.to_string(), RecordFault::OddPath));
+    }
+    if count != 3 {
+        faults.push((path.to_owned(), RecordFault::Fields { count }));
+    }
+    let checksum = parse_checksum(&checksum).unwrap_or_else(|fault| {
+        faults.push((path.to_owned(), fault));
+        None
+    });
+    let size = size.trim().parse().ok();
+    Some((path.to_owned(), Row { checksum, size }))
+}
+
 /// The rows of a CSV text in Python's default dialect; blank lines are none.
 struct Rows<'a>(&'a str);
 
-impl Iterator for Rows<'_> {
-    type Item = Vec<String>;
+/// The first fields of a row, empty where it has fewer, and how many it has.
+#[derive(Default)]
+struct Fields<'a> {
+    first: [Cow<'a, str>; 3],
+    count: usize,
+}
 
-    fn next(&mut self) -> Option<Vec<String>> {
+impl<'a> Iterator for Rows<'a> {
+    type Item = Fields<'a>;
+
+    fn next(&mut self) -> Option<Fields<'a>> {
         self.0 = self.0.trim_start_matches(['\r', '\n']);
         if self.0.is_empty() {
             return None;
         }
-        let mut fields = vec![self.field()];
-        while let Some(rest) = self.0.strip_prefix(',') {
-            self.0 = rest;
-            fields.push(self.field());
+        let mut fields = Fields::default();
+        loop {
+            let field = self.field();
+            if let Some(place) = fields.first.get_mut(fields.count) {
+                *place = field;
+            }
+            fields.count += 1;
+            match self.0.strip_prefix(',') {
+                Some(rest) => self.0 = rest,
+                None => return Some(fields),
+            }
         }
-        Some(fields)
     }
 }
 
-impl Rows<'_> {
-    fn field(&mut self) -> String {
+impl<'a> Rows<'a> {
+    fn field(&mut self) -> Cow<'a, str> {
+        let Some(rest) = self.0.strip_prefix('"') else {
+            return Cow::Borrowed(self.plain());
+        };
+        self.0 = rest;
         let mut field = String::new();
-        if let Some(rest) = self.0.strip_prefix('"') {
+        while let Some((text, rest)) = self.0.split_once('"') {
+            field.push_str(text);
             self.0 = rest;
-            loop {
-                let Some((text, rest)) = self.0.split_once('"') else {
-                    field.push_str(self.0);
-                    self.0 = "";
-                    return field;
-                };
-                field.push_str(text);
-                self.0 = rest;
-                let Some(rest) = self.0.strip_prefix('"') else {
-                    break;
-                };
-                field.push('"');
-                self.0 = rest;
-            }
+            let Some(rest) = self.0.strip_prefix('"') else {
+                field.push_str(self.plain());
+                return Cow::Owned(field);
+            };
+            field.push('"');
+            self.0 = rest;
         }
+        field.push_str(std::mem::take(&mut self.0));
+        Cow::Owned(field)
+    }
+
+    /// What comes up to the end of the field.
+    fn plain(&mut self) -> &'a str {
         let end = self.0.find([',', '\r', '\n']).unwrap_or(self.0.len());
         let (text, rest) = self.0.split_at(end);
-        field.push_str(text);
         self.0 = rest;
-        field
+        text
     }
 }
 
@@ -363,10 +383,9 @@ mod tests {
     fn sha384_and_sha512_are_as_good() {
         for like in [Checksum::Sha384([0; 48]), Checksum::Sha512([0; 64])] {
             let checksum = checksum_like(&like, b"x");
-            assert_eq!(
-                parse_checksum(&print_checksum(&checksum)),
-                Ok(Some(checksum))
-            );
+            let mut text = String::new();
+            write_checksum(&mut text, &checksum);
+            assert_eq!(parse_checksum(&text), Ok(Some(checksum)));
         }
     }
 
@@ -383,8 +402,8 @@ mod tests {
         has a checksum of md5, which is weaker than sha256, for e
         has `sha256=AA`, which is not a checksum, for f
         has a row of 2 fields instead of 3 for g
-        has two rows that differ for h
         has `what`, which is not a checksum, for i
+        has two rows that differ for h
         ");
         assert_eq!(rows[2], format!("c/d,{EMPTY},0"));
         assert_eq!(
@@ -396,10 +415,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_again(paths in proptest::collection::vec("[a-z,\"\n\r é]{1,9}z", 0..9)) {
-            let mut record = Record::default();
-            for path in paths {
-                record.insert(path.clone(), Row::of(path.as_bytes()));
-            }
+            let rows = paths.iter().map(|path| (path.clone(), Row::of(path.as_bytes())));
+            let record: Record = rows.collect();
             prop_assert_eq!(Record::parse(record.to_text().as_bytes()), (record, vec![]));
         }
 

@@ -1,12 +1,10 @@
 //! How much an archive may claim before any of it is unpacked.
 
-use std::collections::BTreeMap;
-
 use oci::Source;
 
 use super::end::Directory;
 use super::header::Central;
-use super::{ArchiveFault, MemberFault};
+use super::{ArchiveFault, Headers, MemberFault};
 use crate::Error;
 
 /// What an archive may at most ask for. Sizes are in bytes.
@@ -77,11 +75,7 @@ impl Limits {
     }
 
     /// Refuses members that claim too much, one by one and together.
-    pub(super) fn check(
-        &self,
-        source: &Source,
-        headers: &BTreeMap<&str, Central<'_>>,
-    ) -> Result<(), Error> {
+    pub(super) fn check(&self, source: &Source, headers: &Headers<'_>) -> Result<(), Error> {
         let (mut total, mut total_length) = (0u64, 0u64);
         for (name, header) in headers {
             let Central {

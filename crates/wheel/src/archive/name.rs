@@ -1,11 +1,9 @@
 //! What a member may be called, and be.
 
-use std::collections::BTreeMap;
-
 use oci::TreePath;
 
-use super::MemberFault;
 use super::header::Central;
+use super::{Headers, MemberFault};
 
 pub(super) fn check_name(name: &[u8]) -> Result<&str, MemberFault> {
     const LONGEST_COMPONENT: usize = 255;
@@ -28,13 +26,13 @@ pub(super) fn check_name(name: &[u8]) -> Result<&str, MemberFault> {
 }
 
 /// A path cannot be a file and have something below it.
-pub(super) fn check_parents(
-    name: &str,
-    headers: &BTreeMap<&str, Central<'_>>,
-) -> Result<(), MemberFault> {
-    let clash = name
-        .match_indices('/')
-        .any(|(at, _)| headers.contains_key(&name[..at]));
+pub(super) fn check_parents(name: &str, headers: &Headers<'_>) -> Result<(), MemberFault> {
+    let is_file = |path: &str| {
+        headers
+            .binary_search_by_key(&path, |(name, _)| *name)
+            .is_ok()
+    };
+    let clash = name.match_indices('/').any(|(at, _)| is_file(&name[..at]));
     if clash {
         Err(MemberFault::BelowFile)
     } else {
