@@ -148,29 +148,21 @@ impl<S: Sink> Splicer<S> {
                         Refill::Output(error) => error,
                     })?;
             }
-            if self.tar.room() == 0 {
-                self.flush_tar()?;
-            }
-            // One byte of room beyond the declared size shows whether there is more.
-            let mut beyond = [0];
-            let left = (size - produced).min(self.tar.room() as u64) as usize;
-            let room = match left {
-                0 => &mut beyond[..],
-                _ => &mut self.tar.bytes[self.tar.filled..][..left],
-            };
             let input = &self.blob.bytes[stream.next..stream.end];
             let step = self
                 .inflate
-                .step(input, room)
+                .step(input)
                 .map_err(|error| fault(error.into()))?;
-            stream.is_output_full = step.produced == room.len();
-            if step.produced > 0 {
-                if left == 0 {
-                    return Err(fault(BodyFault::TooLong { size }));
-                }
-                crc.update(&room[..step.produced]);
-                self.tar.filled += step.produced;
-                produced += step.produced as u64;
+            stream.is_output_full = step.stop == Stop::Full;
+            let part = self.inflate.produced();
+            produced += part.len() as u64;
+            if produced > size {
+                return Err(fault(BodyFault::TooLong { size }));
+            }
+            crc.update(part);
+            // What is only scanned nobody takes.
+            if self.seams.is_none() {
+                self.put_produced()?;
             }
             stream.next += step.consumed;
             if step.consumed > 0 && std::mem::take(&mut stream.is_block_next) {
@@ -178,7 +170,7 @@ impl<S: Sink> Splicer<S> {
                 self.clear_final(at, 0);
             }
             let unused = match step.stop {
-                Stop::Starved => continue,
+                Stop::Starved | Stop::Full => continue,
                 Stop::End { unused } => break unused,
                 Stop::Block { unused } => unused,
             };
@@ -222,6 +214,19 @@ impl<S: Sink> Splicer<S> {
             return Ok(());
         }
         self.align(stream.next - 1, unused)
+    }
+
+    fn put_produced(&mut self) -> Result<(), EncodeError> {
+        let mut done = 0;
+        loop {
+            let rest = &self.inflate.produced()[done..];
+            let length = self.tar.push(rest);
+            if length == rest.len() {
+                return Ok(());
+            }
+            done += length;
+            self.flush_tar()?;
+        }
     }
 
     /// Reads more of an archive's stream into the blob's buffer, behind what is there.

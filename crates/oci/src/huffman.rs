@@ -56,11 +56,18 @@ impl Code {
         (self.0 >> 16) as u8
     }
 
-    /// The length, distance or symbol that it stands for, where `stream` begins with it.
+    /// `stream` without it, and the lowest six bits of how many are left of `count`. What the others say of
+    /// the code costs nothing: shifts do not look at it.
+    #[inline]
+    pub(crate) fn drop(self, stream: u64, count: u32) -> (u64, u32) {
+        (stream.wrapping_shr(self.0), count.wrapping_sub(self.0))
+    }
+
+    /// The length, distance or symbol that it stands for, where `stream` begins with it. It has no flags.
     #[inline]
     pub(crate) fn value(self, stream: u64) -> usize {
         let taken = stream & ((1 << self.bits()) - 1);
-        (self.0 >> 16) as usize + (taken >> (self.0 >> 8 & 0xf)) as usize
+        (self.0 >> 16) as usize + taken.wrapping_shr(self.0 >> 8) as usize
     }
 
     /// Of a subtable: where the code that `stream` goes on with is in the table.

@@ -1,7 +1,7 @@
 //! Inflating raw deflate streams block by block, with the positions of blocks in bits (RFC 1951).
 //!
 //! It is our own because no library with a safe interface tells where in a byte a block ends, and because
-//! layers are made at the speed of this. Streams come and go in pieces of any size; what is refused is what
+//! layers are made at the speed of this. Streams come and go in input of any size; what is refused is what
 //! zlib refuses.
 
 mod bits;
@@ -9,12 +9,21 @@ mod fast;
 #[cfg(test)]
 mod tests;
 
-use bits::{Bits, Pause, Pieces};
+use bits::{Bits, Input, Pause};
 
 use crate::huffman::{self, Distances, Lengths, Meta, Use};
 
 /// How far back a stream refers, in bytes (RFC 1951, section 2).
 pub(crate) const WINDOW: usize = 32 << 10;
+
+/// Bytes of output that are held: a power of two, so that an index can be kept below it at no cost.
+const SIZE: usize = 1 << 17;
+/// Once it has so many it is full: behind it there is room for a turn of the fast loop.
+const FULL: usize = SIZE - 512;
+/// A copy writes whole words, of 16 bytes.
+const WORD: usize = 16;
+
+type Output = [u8; SIZE + WORD];
 
 /// The inflater of one thread, used for one stream after the other.
 pub(crate) struct Inflate {
@@ -22,14 +31,19 @@ pub(crate) struct Inflate {
     /// Whether the block at hand is the last one.
     is_last: bool,
     bits: Bits,
-    /// What was produced last: [`WINDOW`] bytes or more, but for the beginning of a stream.
-    history: Vec<u8>,
+    /// What was produced: all from the beginning of the stream on, or the last [`WINDOW`] bytes or more.
+    output: Box<Output>,
+    /// How much of it there is, and how much there was before the last step.
+    out: usize,
+    before: usize,
     header: Header,
     meta: Meta,
     lengths: Lengths,
     distances: Distances,
     /// Whether the tables are those of fixed codes.
     is_fixed: bool,
+    /// Whether the processor has no instructions that the fast loop is the faster for.
+    is_plain: bool,
 }
 
 /// What comes next in the stream.
@@ -42,7 +56,6 @@ enum State {
     Meta { next: usize },
     Lengths { next: usize },
     Symbols,
-    Match { length: usize, distance: usize },
 }
 
 /// The lengths of a block's codes.
@@ -61,16 +74,16 @@ struct Header {
 pub(crate) struct Step {
     /// Bytes taken from the input.
     pub(crate) consumed: usize,
-    /// Bytes put at the beginning of the output.
-    pub(crate) produced: usize,
     pub(crate) stop: Stop,
 }
 
 /// Why a call returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// The input is used up or the output is full.
+    /// The input is used up.
     Starved,
+    /// There is no room for more output before this is taken.
+    Full,
     /// A block ended, and not the last one. The highest `unused` (0 to 7) bits of the byte that was
     /// consumed last belong to the next block.
     Block { unused: u32 },
@@ -93,7 +106,9 @@ impl Inflate {
             state: State::Block,
             is_last: false,
             bits: Bits::default(),
-            history: Vec::with_capacity(2 * WINDOW),
+            output: vec![0; SIZE + WORD].try_into().expect("as long as it is"),
+            out: 0,
+            before: 0,
             header: Header {
                 lengths: [0; 316],
                 literals: 0,
@@ -105,6 +120,7 @@ impl Inflate {
             lengths: Lengths::new(),
             distances: Distances::new(),
             is_fixed: false,
+            is_plain: !fast::has_instructions(),
         }
     }
 
@@ -112,7 +128,7 @@ impl Inflate {
     pub(crate) fn reset(&mut self) {
         self.state = State::Block;
         self.bits = Bits::default();
-        self.history.clear();
+        (self.out, self.before) = (0, 0);
     }
 
     /// Makes ready to go on with a stream where a block begins: in the highest `unused` (0 to 7) bits of
@@ -124,65 +140,68 @@ impl Inflate {
             held: u64::from(last) >> (8 - unused),
             count: unused,
         };
-        self.history.extend_from_slice(window);
+        self.output[..window.len()].copy_from_slice(window);
+        (self.out, self.before) = (window.len(), window.len());
     }
 
     /// What was produced last, as far back as the stream may refer to it.
     pub(crate) fn window(&self) -> Box<[u8]> {
-        self.history[self.history.len().saturating_sub(WINDOW)..].into()
+        self.output[self.out.saturating_sub(WINDOW)..self.out].into()
     }
 
-    /// Inflates from `input` to `output` until one of them is used up or a block ends. Not to be
-    /// called after [`Stop::End`] or an error before [`Inflate::reset`]. What lies in `output` behind
-    /// the produced bytes may be overwritten.
-    pub(crate) fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, InflateError> {
-        let mut pieces = Pieces {
-            input,
+    /// What the last step produced.
+    pub(crate) fn produced(&self) -> &[u8] {
+        &self.output[self.before..self.out]
+    }
+
+    /// Inflates `input` until it is used up, there is no room for more, or a block ends. Not to be called
+    /// after [`Stop::End`] or an error before [`Inflate::reset`].
+    pub(crate) fn step(&mut self, input: &[u8]) -> Result<Step, InflateError> {
+        if self.out >= FULL {
+            self.output.copy_within(self.out - WINDOW..self.out, 0);
+            self.out = WINDOW;
+        }
+        self.before = self.out;
+        let mut input = Input {
+            bytes: input,
             at: 0,
-            output,
-            out: 0,
         };
-        let is_block_over = match self.inflate(&mut pieces) {
-            Ok(()) => true,
-            Err(Pause::Starved | Pause::Full) => false,
+        let done = self.inflate(&mut input);
+        let unused = self.bits.count;
+        let stop = match done {
+            Ok(()) if self.is_last => Stop::End { unused },
+            Ok(()) => Stop::Block { unused },
+            Err(Pause::Starved) => Stop::Starved,
+            Err(Pause::Full) => Stop::Full,
             Err(Pause::Error(error)) => return Err(error),
         };
-        let Pieces { at, out, .. } = pieces;
-        self.remember(&pieces.output[..out]);
-        let unused = self.bits.count;
-        let stop = match (is_block_over, self.is_last) {
-            (false, _) => Stop::Starved,
-            (true, false) => Stop::Block { unused },
-            (true, true) => Stop::End { unused },
-        };
         Ok(Step {
-            consumed: at,
-            produced: out,
+            consumed: input.at,
             stop,
         })
     }
 
     /// Up to the end of a block. Afterwards there are only bits of the last byte that was taken, unless the
     /// input is used up.
-    fn inflate(&mut self, pieces: &mut Pieces<'_>) -> Result<(), Pause> {
+    fn inflate(&mut self, input: &mut Input<'_>) -> Result<(), Pause> {
         loop {
-            let done = self.part(pieces);
+            let done = self.part(input);
             match done {
                 Ok(false) => continue,
                 Ok(true) => self.state = State::Block,
                 Err(Pause::Full) => {}
                 Err(pause) => return Err(pause),
             }
-            self.bits.give_back(pieces);
+            self.bits.give_back(input);
             return done.map(|_| ());
         }
     }
 
     /// One part of a block. Gives whether the block is over.
-    fn part(&mut self, pieces: &mut Pieces<'_>) -> Result<bool, Pause> {
+    fn part(&mut self, input: &mut Input<'_>) -> Result<bool, Pause> {
         match self.state {
             State::Block => {
-                let bits = self.bits.take(3, pieces)?;
+                let bits = self.bits.take(3, input)?;
                 self.is_last = bits & 1 == 1;
                 self.state = match bits >> 1 {
                     0 => State::StoredLength,
@@ -196,30 +215,33 @@ impl Inflate {
             }
             State::StoredLength => {
                 self.bits.drop(self.bits.count % 8);
-                let bits = self.bits.take(32, pieces)? as u32;
+                let bits = self.bits.take(32, input)? as u32;
                 let (length, check) = (bits as u16, (bits >> 16) as u16);
                 if length != !check {
                     return Err(InflateError("invalid stored block lengths").into());
                 }
-                self.bits.give_back(pieces);
+                self.bits.give_back(input);
                 let left = length.into();
                 self.state = State::Stored { left };
             }
             State::Stored { left } => {
-                let length = left.min(pieces.room()).min(pieces.input.len() - pieces.at);
-                let bytes = &pieces.input[pieces.at..][..length];
-                pieces.output[pieces.out..][..length].copy_from_slice(bytes);
-                pieces.at += length;
-                pieces.out += length;
+                let length = left
+                    .min(FULL.saturating_sub(self.out))
+                    .min(input.bytes.len() - input.at);
+                let bytes = &input.bytes[input.at..][..length];
+                self.output[self.out..][..length].copy_from_slice(bytes);
+                input.at += length;
+                self.out += length;
                 let left = left - length;
                 self.state = State::Stored { left };
-                if left > 0 {
-                    return Err(pieces.pause());
-                }
-                return Ok(true);
+                return match left {
+                    0 => Ok(true),
+                    _ if self.out < FULL => Err(Pause::Starved),
+                    _ => Err(Pause::Full),
+                };
             }
             State::Counts => {
-                let bits = self.bits.take(14, pieces)? as usize;
+                let bits = self.bits.take(14, input)? as usize;
                 let (literals, distances) = (257 + (bits & 31), 1 + (bits >> 5 & 31));
                 if literals > 286 || distances > 30 {
                     return Err(InflateError("too many length or distance symbols").into());
@@ -231,7 +253,7 @@ impl Inflate {
                 self.state = State::Meta { next: 0 };
             }
             State::Meta { next } if next < self.header.metas => {
-                self.header.meta[META_ORDER[next]] = self.bits.take(3, pieces)? as u8;
+                self.header.meta[META_ORDER[next]] = self.bits.take(3, input)? as u8;
                 self.state = State::Meta { next: next + 1 };
             }
             State::Meta { .. } => {
@@ -240,34 +262,24 @@ impl Inflate {
                 }
                 self.state = State::Lengths { next: 0 };
             }
-            State::Lengths { next } if next < self.header.all => self.code_length(next, pieces)?,
+            State::Lengths { next } if next < self.header.all => self.code_length(next, input)?,
             State::Lengths { .. } => {
                 self.set_dynamic()?;
                 self.state = State::Symbols;
             }
             State::Symbols => {
-                if self.fast(pieces)? {
+                if self.fast(input)? {
                     return Ok(true);
                 }
-                return self.symbol(pieces);
-            }
-            State::Match { length, distance } => {
-                let now = length.min(pieces.room());
-                pieces.copy(&self.history, distance, now);
-                let length = length - now;
-                if length > 0 {
-                    self.state = State::Match { length, distance };
-                    return Err(Pause::Full);
-                }
-                self.state = State::Symbols;
+                return self.symbol(input);
             }
         }
         Ok(false)
     }
 
     /// The length of one code, or of several that are alike.
-    fn code_length(&mut self, next: usize, pieces: &mut Pieces<'_>) -> Result<(), Pause> {
-        self.bits.fill(pieces);
+    fn code_length(&mut self, next: usize, input: &mut Input<'_>) -> Result<(), Pause> {
+        self.bits.fill(input);
         let code = self.meta.first(self.bits.held);
         if code.bits() > self.bits.count {
             return Err(Pause::Starved);
@@ -325,8 +337,11 @@ impl Inflate {
     }
 
     /// One symbol, near the end of a piece. Gives whether it ends the block.
-    fn symbol(&mut self, pieces: &mut Pieces<'_>) -> Result<bool, Pause> {
-        self.bits.fill(pieces);
+    fn symbol(&mut self, input: &mut Input<'_>) -> Result<bool, Pause> {
+        if self.out >= FULL {
+            return Err(Pause::Full);
+        }
+        self.bits.fill(input);
         let mut stream = self.bits.held;
         let mut code = self.lengths.first(stream);
         let mut first = 0;
@@ -339,11 +354,8 @@ impl Inflate {
             return Err(Pause::Starved);
         }
         if code.is_literal() {
-            if pieces.room() == 0 {
-                return Err(Pause::Full);
-            }
-            pieces.output[pieces.out] = code.literal();
-            pieces.out += 1;
+            self.output[self.out] = code.literal();
+            self.out += 1;
             self.bits.drop(first + code.bits());
             return Ok(false);
         }
@@ -371,22 +383,15 @@ impl Inflate {
             return Err(NO_DISTANCE.into());
         }
         let distance = code.value(stream);
-        if distance > pieces.out + self.history.len() {
+        if distance > self.out {
             return Err(FAR.into());
         }
         self.bits.drop(used + code.bits());
-        self.state = State::Match { length, distance };
-        Ok(false)
-    }
-
-    /// Keeps what later matches may refer to.
-    fn remember(&mut self, produced: &[u8]) {
-        let produced = &produced[produced.len().saturating_sub(WINDOW)..];
-        if self.history.len() + produced.len() > 2 * WINDOW {
-            let kept = WINDOW - produced.len();
-            self.history.drain(..self.history.len() - kept);
+        for at in self.out..self.out + length {
+            self.output[at] = self.output[at - distance];
         }
-        self.history.extend_from_slice(produced);
+        self.out += length;
+        Ok(false)
     }
 }
 

@@ -26,8 +26,8 @@ use crate::tar_digest::TarDigest;
 const BATCH: usize = 4;
 /// Batches of the tar stream that wait to be digested, at most.
 const DIGEST_AHEAD: usize = 6;
-/// Buffers that a thread works in and gathers.
-const WORKING: usize = 2 + BATCH;
+/// Buffers that a thread works in and gathers; the inflater has one.
+const WORKING: usize = 3 + BATCH;
 /// Batches of one run that wait to be put together: with fewer a thread waits more than it works, and
 /// more than this serve nobody.
 const LEAST_AHEAD: usize = 1;
@@ -383,12 +383,13 @@ mod tests {
         check(1, 64, None);
         check(4, 0, None);
         check(4, 3, None);
-        check(4, 4, Some((2, 1, 0)));
-        check(4, 6, Some((3, 1, 0)));
-        check(4, 8, Some((4, 1, 0)));
+        check(4, 4, None);
+        check(4, 5, Some((2, 1, 0)));
+        check(4, 7, Some((3, 1, 0)));
+        check(4, 9, Some((4, 1, 0)));
         check(4, 16, Some((4, 1, 2)));
         check(4, 33, Some((4, 4, 3)));
         check(4, 64, Some((4, 5, 3)));
-        check(64, 64, Some((34, 1, 0)));
+        check(64, 64, Some((32, 1, 0)));
     }
 }
