@@ -216,19 +216,6 @@ impl<S: Sink> Splicer<S> {
         self.align(stream.next - 1, unused)
     }
 
-    fn put_produced(&mut self) -> Result<(), EncodeError> {
-        let mut done = 0;
-        loop {
-            let rest = &self.inflate.produced()[done..];
-            let length = self.tar.push(rest);
-            if length == rest.len() {
-                return Ok(());
-            }
-            done += length;
-            self.flush_tar()?;
-        }
-    }
-
     /// Reads more of an archive's stream into the blob's buffer, behind what is there.
     fn refill(&mut self, stream: &mut Stream<'_>, splice: bool) -> Result<(), Refill> {
         if stream.left == 0 {

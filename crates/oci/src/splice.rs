@@ -191,14 +191,13 @@ impl<S: Sink> Splicer<S> {
         Ok(())
     }
 
-    pub(crate) fn put_tar(&mut self, mut bytes: &[u8]) -> Result<(), EncodeError> {
-        loop {
-            bytes = &bytes[self.tar.push(bytes)..];
-            if bytes.is_empty() {
-                return Ok(());
-            }
-            self.flush_tar()?;
-        }
+    pub(crate) fn put_tar(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        put_tar(&mut self.tar, &mut self.sink, bytes)
+    }
+
+    /// What the inflater produced last.
+    pub(crate) fn put_produced(&mut self) -> Result<(), EncodeError> {
+        put_tar(&mut self.tar, &mut self.sink, self.inflate.produced())
     }
 
     /// `origin`: the archive and the offset where the bytes are.
@@ -230,12 +229,8 @@ impl<S: Sink> Splicer<S> {
         }
     }
 
-    pub(crate) fn flush_tar(&mut self) -> Result<(), EncodeError> {
-        if self.tar.filled > 0 || !self.tar.edges.is_empty() {
-            let full = std::mem::replace(&mut self.tar, Buffer::none());
-            self.tar = self.sink.tar(full)?;
-        }
-        Ok(())
+    fn flush_tar(&mut self) -> Result<(), EncodeError> {
+        flush_tar(&mut self.tar, &mut self.sink)
     }
 
     pub(crate) fn flush_blob(&mut self) -> Result<(), EncodeError> {
@@ -245,4 +240,22 @@ impl<S: Sink> Splicer<S> {
         }
         Ok(())
     }
+}
+
+/// Puts `bytes` behind what is in `tar`, and hands it out whenever it is full.
+fn put_tar(tar: &mut Buffer, sink: &mut impl Sink, mut bytes: &[u8]) -> Result<(), EncodeError> {
+    loop {
+        bytes = &bytes[tar.push(bytes)..];
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        flush_tar(tar, sink)?;
+    }
+}
+
+fn flush_tar(tar: &mut Buffer, sink: &mut impl Sink) -> Result<(), EncodeError> {
+    if tar.filled > 0 || !tar.edges.is_empty() {
+        *tar = sink.tar(std::mem::replace(tar, Buffer::none()))?;
+    }
+    Ok(())
 }

@@ -5,8 +5,7 @@ use super::InflateError;
 /// Bits of the stream that were taken but not used.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Bits {
-    /// The next one lowest. Those beyond `count` are zeros, but for the fast loop, where they may be what
-    /// follows in the stream.
+    /// The next one lowest. Those beyond `count` are zeros.
     pub(super) held: u64,
     pub(super) count: u32,
 }
